@@ -1,0 +1,177 @@
+//go:build linux
+
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+)
+
+const (
+	maxConnections = 1024
+	maxDatagrams   = 512 // UDP flows and DNS queries together
+
+	dialTimeout = 30 * time.Second
+)
+
+// Options are the optional parts of Serve.
+type Options struct {
+	// Logger takes a debug record for each refused connection. Nil discards them.
+	Logger *slog.Logger
+	// Resolver is the host:port of the DNS server. Empty is the first name
+	// server of /etc/resolv.conf, as the file is at the time of each query.
+	Resolver string
+	// MTU in bytes; 0 = 65520. It is that of GuestConfig.
+	MTU int
+}
+
+// Network is the host's end of one sandbox's network.
+type Network struct {
+	policy   Policy
+	resolver string
+	log      *slog.Logger
+	own      ownAddresses
+	dialer   net.Dialer
+
+	fd    int
+	stack *stack.Stack
+
+	connections, datagrams slots
+
+	alive  context.Context // until Close
+	cancel context.CancelFunc
+
+	mu      sync.Mutex // guards closed, and Add of running against Wait
+	closed  bool
+	running sync.WaitGroup
+
+	close func() error
+}
+
+// Serve runs the network of the sandbox whose SetupGuest returned fd, until
+// Close. It owns fd from the call on, also when it returns an error.
+func Serve(fd int, policy Policy, opts Options) (*Network, error) {
+	n := &Network{
+		policy:      policy,
+		resolver:    opts.Resolver,
+		log:         opts.Logger,
+		dialer:      net.Dialer{Timeout: dialTimeout},
+		fd:          fd,
+		connections: make(slots, maxConnections),
+		datagrams:   make(slots, maxDatagrams),
+	}
+	if n.log == nil {
+		n.log = slog.New(slog.DiscardHandler)
+	}
+	if opts.MTU == 0 {
+		opts.MTU = defaultMTU
+	}
+	n.alive, n.cancel = context.WithCancel(context.Background())
+	n.close = sync.OnceValue(n.shutdown)
+
+	var err error
+	if n.stack, err = newStack(fd, opts.MTU); err != nil {
+		n.cancel()
+		return nil, errors.Join(fmt.Errorf("serve network: %w", err), unix.Close(fd))
+	}
+	if err := n.forward(); err != nil {
+		return nil, errors.Join(fmt.Errorf("serve network: %w", err), n.Close())
+	}
+	return n, nil
+}
+
+// Close resets every connection, waits until nothing of the network runs and
+// closes the descriptor. It may be called more than once.
+func (n *Network) Close() error { return n.close() }
+
+func (n *Network) shutdown() error {
+	n.mu.Lock()
+	n.closed = true
+	n.mu.Unlock()
+	n.cancel()
+
+	idle := make(chan struct{})
+	go func() {
+		n.running.Wait()
+		close(idle)
+	}()
+	n.stack.Close()
+	for waiting := true; waiting; {
+		select {
+		case <-idle:
+			waiting = false
+		case <-time.After(10 * time.Millisecond):
+			// A handshake that began while the stack closed waits for an
+			// answer that nobody sends.
+			for _, e := range n.stack.RegisteredEndpoints() {
+				e.Abort()
+			}
+		}
+	}
+	n.stack.Wait()
+	if err := unix.Close(n.fd); err != nil {
+		return fmt.Errorf("close network: %w", err)
+	}
+	return nil
+}
+
+// enter counts a goroutine that Close waits for and that ends with
+// running.Done. It reports false once Close has begun.
+func (n *Network) enter() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return false
+	}
+	n.running.Add(1)
+	return true
+}
+
+// destination returns the address to dial for what the sandbox asked for.
+func (n *Network) destination(id stack.TransportEndpointID) (string, error) {
+	dst := netip.AddrPortFrom(toNetip(id.LocalAddress), id.LocalPort)
+	if dst == resolverAddr() && n.policy.Resolves() {
+		return n.resolverAddress()
+	}
+	dst, err := n.policy.Destination(dst, n.own.contain)
+	if err != nil {
+		return "", err
+	}
+	return dst.String(), nil
+}
+
+// resolverAddr is where the sandbox finds its resolver.
+func resolverAddr() netip.AddrPort {
+	return netip.AddrPortFrom(netip.MustParseAddr(GatewayIP), dnsPort)
+}
+
+func toNetip(a tcpip.Address) netip.Addr {
+	addr, _ := netip.AddrFromSlice(a.AsSlice())
+	return addr
+}
+
+func toTCPIP(a netip.Addr) tcpip.Address { return tcpip.AddrFromSlice(a.AsSlice()) }
+
+// slots bounds how many things exist at once.
+type slots chan struct{}
+
+func (s slots) take() bool {
+	select {
+	case s <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s slots) free() { <-s }

@@ -1,0 +1,133 @@
+//go:build linux
+
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/waiter"
+)
+
+const (
+	copyBuffer = 64 << 10 // bytes
+
+	// lingerTimeout bounds how long a finished connection keeps what the
+	// sandbox does not read.
+	lingerTimeout = 10 * time.Minute
+)
+
+var errTooMany = errors.New("the sandbox has too many open connections")
+
+// acceptTCP answers one connection request of the sandbox, in a goroutine of
+// its own.
+func (n *Network) acceptTCP(r *tcp.ForwarderRequest) {
+	if !n.enter() {
+		r.Complete(true)
+		return
+	}
+	defer n.running.Done()
+	if !n.connections.take() {
+		n.logRefused(r.ID().LocalAddress, r.ID().LocalPort, errTooMany)
+		r.Complete(true)
+		return
+	}
+	defer n.connections.free()
+
+	conn, err := n.connect(r)
+	if err != nil {
+		n.logRefused(r.ID().LocalAddress, r.ID().LocalPort, err)
+		r.Complete(true)
+		return
+	}
+	r.Complete(false)
+	stop := context.AfterFunc(n.alive, conn.abort)
+	defer stop()
+	conn.relay()
+}
+
+// connect dials before it completes the handshake, so that the sandbox sees a
+// refused connection as refused.
+func (n *Network) connect(r *tcp.ForwarderRequest) (*connection, error) {
+	address, err := n.destination(r.ID())
+	if err != nil {
+		return nil, err
+	}
+	out, err := n.dialer.DialContext(n.alive, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	outside, ok := out.(*net.TCPConn)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("connect to %s: not a TCP connection", address), out.Close())
+	}
+	var queue waiter.Queue
+	endpoint, terr := r.CreateEndpoint(&queue)
+	if terr != nil {
+		return nil, errors.Join(stackError("accept connection", terr), out.Close())
+	}
+	endpoint.SocketOptions().SetDelayOption(false)
+	return &connection{
+		endpoint: endpoint,
+		inside:   gonet.NewTCPConn(&queue, endpoint),
+		outside:  outside,
+	}, nil
+}
+
+func (n *Network) logRefused(addr tcpip.Address, port uint16, err error) {
+	dst := netip.AddrPortFrom(toNetip(addr), port)
+	n.log.Debug("refused", slog.String("destination", dst.String()), slog.Any("cause", err))
+}
+
+// connection is one TCP connection of the sandbox and its continuation outside.
+type connection struct {
+	endpoint tcpip.Endpoint // under inside
+	inside   *gonet.TCPConn
+	outside  *net.TCPConn
+	once     sync.Once
+}
+
+// relay copies both ways until both directions have ended, or one has failed:
+// then both ends are reset, so that nobody takes half a transfer for a whole.
+func (c *connection) relay() {
+	var back sync.WaitGroup
+	back.Go(func() { c.copy(c.inside, c.outside, c.inside.CloseWrite) })
+	c.copy(c.outside, c.inside, c.outside.CloseWrite)
+	back.Wait()
+
+	// Errors of a second close after abort, or of an option of an endpoint
+	// that is gone, say nothing.
+	timeout := tcpip.TCPUserTimeoutOption(lingerTimeout)
+	_ = c.endpoint.SetSockOpt(&timeout)
+	_ = c.inside.Close()
+	_ = c.outside.Close()
+}
+
+func (c *connection) copy(to io.Writer, from io.Reader, end func() error) {
+	// The wrappers hide ReadFrom and WriteTo, which would copy in smaller pieces.
+	_, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, copyBuffer))
+	if err != nil {
+		c.abort()
+		return
+	}
+	_ = end() // fails if the peer has gone already; the other direction will tell
+}
+
+// abort resets both ends.
+func (c *connection) abort() {
+	c.once.Do(func() {
+		c.endpoint.Abort()
+		_ = c.outside.SetLinger(0)
+		_ = c.outside.Close()
+	})
+}
