@@ -1,0 +1,148 @@
+package seer
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// MarshalJSON writes durations as "1h30m" and leaves zero values out.
+func (c SandboxConfig) MarshalJSON() ([]byte, error) { return json.Marshal(toWire(c)) }
+
+// UnmarshalJSON reads what MarshalJSON writes. Unknown keys are errors.
+func (c *SandboxConfig) UnmarshalJSON(data []byte) error { return fromWire(c, strictJSON(data)) }
+
+// MarshalYAML writes durations as "1h30m" and leaves zero values out.
+func (c SandboxConfig) MarshalYAML() (any, error) { return toWire(c), nil }
+
+// UnmarshalYAML reads what MarshalYAML writes.
+func (c *SandboxConfig) UnmarshalYAML(unmarshal func(any) error) error {
+	return fromWire(c, unmarshal)
+}
+
+// MarshalJSON writes durations as "1h30m" and leaves zero values out.
+func (r RepoConfig) MarshalJSON() ([]byte, error) { return json.Marshal(toWire(r)) }
+
+// UnmarshalJSON reads what MarshalJSON writes. Unknown keys are errors.
+func (r *RepoConfig) UnmarshalJSON(data []byte) error { return fromWire(r, strictJSON(data)) }
+
+// MarshalYAML writes durations as "1h30m" and leaves zero values out.
+func (r RepoConfig) MarshalYAML() (any, error) { return toWire(r), nil }
+
+// UnmarshalYAML reads what MarshalYAML writes.
+func (r *RepoConfig) UnmarshalYAML(unmarshal func(any) error) error { return fromWire(r, unmarshal) }
+
+// UnmarshalJSON takes an object with source and target, or a pair.
+func (m *Mount) UnmarshalJSON(data []byte) error { return m.decode(strictJSON(data)) }
+
+// UnmarshalYAML takes a mapping with source and target, or a pair.
+func (m *Mount) UnmarshalYAML(unmarshal func(any) error) error { return m.decode(unmarshal) }
+
+func (m *Mount) decode(unmarshal func(any) error) error {
+	var pair []string
+	if unmarshal(&pair) == nil {
+		if len(pair) != 2 {
+			return fmt.Errorf("a mount has a source and a target, not %d parts", len(pair))
+		}
+		m.Source, m.Target = pair[0], pair[1]
+		return nil
+	}
+	type plain Mount
+	return unmarshal((*plain)(m))
+}
+
+func strictJSON(data []byte) func(any) error {
+	return func(v any) error {
+		decoder := json.NewDecoder(bytes.NewReader(data))
+		decoder.DisallowUnknownFields()
+		return decoder.Decode(v)
+	}
+}
+
+// toWire is the struct v with its durations as text. One mechanism serves
+// JSON and YAML, and fields need nothing but their tags.
+func toWire(v any) any {
+	from := reflect.ValueOf(v)
+	to := reflect.New(wireType(from.Type())).Elem()
+	copyFields(to, from)
+	return to.Interface()
+}
+
+// fromWire decodes into v, a pointer to a struct, what toWire makes of one.
+// Keys that are not there leave their fields as they were.
+func fromWire(v any, decode func(any) error) error {
+	to := reflect.ValueOf(v).Elem()
+	from := reflect.New(wireType(to.Type()))
+	copyFields(from.Elem(), to)
+	if err := decode(from.Interface()); err != nil {
+		return err
+	}
+	copyFields(to, from.Elem())
+	return nil
+}
+
+func wireType(t reflect.Type) reflect.Type {
+	fields := reflect.VisibleFields(t)
+	for i := range fields {
+		if fields[i].Type == reflect.TypeFor[time.Duration]() {
+			fields[i].Type = reflect.TypeFor[textDuration]()
+		}
+	}
+	return reflect.StructOf(fields)
+}
+
+func copyFields(to, from reflect.Value) {
+	for i := range to.NumField() {
+		to.Field(i).Set(from.Field(i).Convert(to.Field(i).Type()))
+	}
+}
+
+// textDuration is a duration that is written as "1h30m".
+type textDuration time.Duration
+
+func (d textDuration) MarshalText() ([]byte, error) {
+	return []byte(formatDuration(time.Duration(d))), nil
+}
+
+func (d *textDuration) UnmarshalText(text []byte) error {
+	if _, err := strconv.ParseFloat(string(text), 64); err == nil && string(text) != "0" {
+		return fmt.Errorf("duration %s has no unit: write %ss for seconds", text, text)
+	}
+	value, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is no duration: write it as 90s, 30m or 1h30m", text)
+	}
+	*d = textDuration(value)
+	return nil
+}
+
+// UnmarshalJSON exists for numbers, which would otherwise be refused with a
+// message that names a type of this package.
+func (d *textDuration) UnmarshalJSON(data []byte) error {
+	var text string
+	if err := json.Unmarshal(data, &text); err == nil {
+		return d.UnmarshalText([]byte(text))
+	}
+	var number json.Number
+	if err := json.Unmarshal(data, &number); err == nil {
+		return d.UnmarshalText([]byte(number))
+	}
+	return errors.New("a duration is text: write it as \"90s\", \"30m\" or \"1h30m\"")
+}
+
+// formatDuration is d without the zero units that its String ends with.
+func formatDuration(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}

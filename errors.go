@@ -1,0 +1,192 @@
+package seer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Errors to match with [errors.Is].
+var (
+	// ErrNotStarted is returned by what needs a running sandbox before Start succeeded.
+	ErrNotStarted = errors.New("sandbox is not started")
+	// ErrTerminated is returned by what needs a running sandbox after it has
+	// ended. The error that wraps it says why it ended.
+	ErrTerminated = errors.New("sandbox has ended")
+	// ErrSandboxLost means that the sandbox died under a call. How the
+	// interrupted command would have ended is unknown.
+	ErrSandboxLost = errors.New("sandbox was lost")
+	// ErrNoGPU means that the backend has no GPU to give.
+	ErrNoGPU = errors.New("no GPU here: configure Modal credentials to run on Modal, or leave GPU empty to run on this machine's CPU")
+	// ErrUnauthorized means that the backend refused the credentials.
+	ErrUnauthorized = errors.New("credentials refused: check MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or run \"modal token new\" for a fresh pair")
+	// ErrNoBackend means that nothing says where sandboxes should run.
+	ErrNoBackend = errors.New("no backend: " +
+		"set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET (or run \"modal token new\") to run on Modal; " +
+		"or import _ \"github.com/ajobi-uhc/seer-go/local\" to run on this Linux machine; " +
+		"or name one with SEER_BACKEND=modal or SEER_BACKEND=local")
+	// ErrGatedModel means that a model's owner has to grant access first.
+	ErrGatedModel = errors.New("model is gated")
+	// ErrNotFound means that a sandbox, snapshot, model or other named thing does not exist.
+	ErrNotFound = errors.New("not found")
+)
+
+// ConfigError lists every problem of a config at once.
+type ConfigError struct {
+	File     string // where the config was loaded from; "" = from nowhere
+	Problems []Problem
+}
+
+// Problem is one thing that is wrong with a config.
+type Problem struct {
+	Field   string // path of the field, such as "Repos[1].URL"; of the key, such as "repos[1].url", in a file
+	Value   string // what stands there, quoted where it is text; "" where showing it helps nobody or gives away a secret
+	Message string // what would be right
+	Line    int    // line in File; 0 = unknown
+}
+
+// String is the problem in one line, without the file.
+func (p Problem) String() string {
+	var b strings.Builder
+	b.WriteString(p.Field)
+	if p.Value != "" {
+		if p.Field != "" {
+			b.WriteString(" = ")
+		}
+		b.WriteString(p.Value)
+	}
+	if b.Len() > 0 {
+		b.WriteString(": ")
+	}
+	b.WriteString(p.Message)
+	return b.String()
+}
+
+func (e *ConfigError) Error() string {
+	if len(e.Problems) == 1 {
+		p := e.Problems[0]
+		return "invalid config: " + e.place(p) + p.String()
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "invalid config, %d problems:", len(e.Problems))
+	for _, p := range e.Problems {
+		b.WriteString("\n  - " + e.place(p) + p.String())
+	}
+	return b.String()
+}
+
+func (e *ConfigError) place(p Problem) string {
+	switch {
+	case e.File == "":
+		return ""
+	case p.Line == 0:
+		return e.File + ": "
+	default:
+		return fmt.Sprintf("%s:%d: ", e.File, p.Line)
+	}
+}
+
+// BuildError means that a layer of the image could not be built.
+type BuildError struct {
+	Layer string // which one, such as "Python packages"
+	Log   string // the last lines that the build printed; what an installer says stands here
+	Err   error  // what the backend said; may be nil
+}
+
+func (e *BuildError) Error() string {
+	text := "build image: " + e.Layer
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text + quotedTail(e.Log)
+}
+
+// Unwrap returns Err.
+func (e *BuildError) Unwrap() error { return e.Err }
+
+// ExitError means that a command in a sandbox ran and did not succeed.
+type ExitError struct {
+	Code   int    // exit status; 128+Signal when a signal ended the command
+	Signal int    // number of the signal that ended the command; 0 = none did
+	Stdout string // the end of what it printed, as far as the call collected it
+	Stderr string // likewise
+}
+
+func (e *ExitError) Error() string {
+	text := fmt.Sprintf("exit status %d", e.Code)
+	if e.Signal != 0 {
+		text = "killed by " + signalName(e.Signal)
+	}
+	if strings.TrimSpace(e.Stderr) != "" {
+		return text + quotedTail(e.Stderr)
+	}
+	return text + quotedTail(e.Stdout)
+}
+
+// TimeoutError means that something took longer than it was given. It matches
+// [context.DeadlineExceeded].
+type TimeoutError struct {
+	Op    string        // what took too long, such as "exec"
+	After time.Duration // how long it was given; 0 = unknown
+	Err   error         // the cause; may be nil
+}
+
+func (e *TimeoutError) Error() string {
+	text := e.Op + ": timed out"
+	if e.After > 0 {
+		text += " after " + formatDuration(e.After)
+	}
+	if e.Err != nil && !errors.Is(e.Err, context.DeadlineExceeded) {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
+
+// Is reports whether target is [context.DeadlineExceeded].
+func (e *TimeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
+
+// Unwrap returns Err.
+func (e *TimeoutError) Unwrap() error { return e.Err }
+
+// Timeout returns true, as for a [net.Error].
+func (e *TimeoutError) Timeout() bool { return true }
+
+// StartError says which step of Start could not be done. What the steps
+// before it had made has been removed.
+type StartError struct {
+	Step string // such as "build image"
+	Err  error
+}
+
+func (e *StartError) Error() string { return "start sandbox: " + e.Step + ": " + e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *StartError) Unwrap() error { return e.Err }
+
+const quotedLines = 20
+
+// quotedTail is the end of a log as the indented lines under an error.
+func quotedTail(log string) string {
+	log = strings.TrimRight(log, " \t\r\n")
+	if log == "" {
+		return ""
+	}
+	lines := strings.Split(log, "\n")
+	if len(lines) > quotedLines {
+		lines = lines[len(lines)-quotedLines:]
+	}
+	return "\n    " + strings.Join(lines, "\n    ")
+}
+
+func signalName(number int) string {
+	names := map[int]string{
+		1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS",
+		8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV", 13: "SIGPIPE", 15: "SIGTERM",
+	}
+	if name := names[number]; name != "" {
+		return name
+	}
+	return fmt.Sprintf("signal %d", number)
+}
