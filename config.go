@@ -2,6 +2,8 @@ package seer
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -127,6 +129,29 @@ func (c SandboxConfig) withDefaults() SandboxConfig {
 	if c.GPU != "" {
 		setDefault(&c.GPUCount, 1)
 	}
+	return c
+}
+
+// clone is a config that shares nothing with c.
+func (c SandboxConfig) clone() SandboxConfig {
+	c.Regions = slices.Clone(c.Regions)
+	c.Models = slices.Clone(c.Models)
+	for i := range c.Models {
+		c.Models[i].Include = slices.Clone(c.Models[i].Include)
+		c.Models[i].Exclude = slices.Clone(c.Models[i].Exclude)
+	}
+	c.Repos = slices.Clone(c.Repos)
+	c.PythonPackages = slices.Clone(c.PythonPackages)
+	c.SystemPackages = slices.Clone(c.SystemPackages)
+	c.NotebookPackages = slices.Clone(c.NotebookPackages)
+	c.SetupCommands = slices.Clone(c.SetupCommands)
+	c.Env = maps.Clone(c.Env)
+	c.Secrets = slices.Clone(c.Secrets)
+	c.LocalFiles = slices.Clone(c.LocalFiles)
+	c.LocalDirs = slices.Clone(c.LocalDirs)
+	c.EncryptedPorts = slices.Clone(c.EncryptedPorts)
+	c.CIDRAllowlist = slices.Clone(c.CIDRAllowlist)
+	c.Tags = maps.Clone(c.Tags)
 	return c
 }
 

@@ -108,10 +108,11 @@ func (e *BuildError) Unwrap() error { return e.Err }
 
 // ExitError means that a command in a sandbox ran and did not succeed.
 type ExitError struct {
-	Code   int    // exit status; 128+Signal when a signal ended the command
-	Signal int    // number of the signal that ended the command; 0 = none did
-	Stdout string // the end of what it printed, as far as the call collected it
-	Stderr string // likewise
+	Command string // its name, without arguments
+	Code    int    // exit status; 128+Signal when a signal ended the command
+	Signal  int    // number of the signal that ended the command; 0 = none did
+	Stdout  []byte // the end of what it printed, as far as the call collected it
+	Stderr  []byte // likewise
 }
 
 func (e *ExitError) Error() string {
@@ -119,10 +120,13 @@ func (e *ExitError) Error() string {
 	if e.Signal != 0 {
 		text = "killed by " + signalName(e.Signal)
 	}
-	if strings.TrimSpace(e.Stderr) != "" {
-		return text + quotedTail(e.Stderr)
+	if e.Command != "" {
+		text = e.Command + ": " + text
 	}
-	return text + quotedTail(e.Stdout)
+	if tail := quotedTail(string(e.Stderr)); tail != "" {
+		return text + tail
+	}
+	return text + quotedTail(string(e.Stdout))
 }
 
 // TimeoutError means that something took longer than it was given. It matches
