@@ -4,7 +4,6 @@ package network
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -12,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
@@ -43,7 +41,7 @@ type Network struct {
 	own      ownAddresses
 	dialer   net.Dialer
 
-	fd    int
+	link  *link
 	stack *stack.Stack
 
 	connections, datagrams slots
@@ -55,7 +53,7 @@ type Network struct {
 	closed  bool
 	running sync.WaitGroup
 
-	close func() error
+	close func()
 }
 
 // Serve runs the network of the sandbox whose SetupGuest returned fd, until
@@ -66,7 +64,6 @@ func Serve(fd int, policy Policy, opts Options) (*Network, error) {
 		resolver:    opts.Resolver,
 		log:         opts.Logger,
 		dialer:      net.Dialer{Timeout: dialTimeout},
-		fd:          fd,
 		connections: make(slots, maxConnections),
 		datagrams:   make(slots, maxDatagrams),
 	}
@@ -76,25 +73,30 @@ func Serve(fd int, policy Policy, opts Options) (*Network, error) {
 	if opts.MTU == 0 {
 		opts.MTU = defaultMTU
 	}
-	n.alive, n.cancel = context.WithCancel(context.Background())
-	n.close = sync.OnceValue(n.shutdown)
-
 	var err error
-	if n.stack, err = newStack(fd, opts.MTU); err != nil {
-		n.cancel()
-		return nil, errors.Join(fmt.Errorf("serve network: %w", err), unix.Close(fd))
+	if n.link, err = newLink(fd, opts.MTU); err != nil {
+		return nil, fmt.Errorf("serve network: %w", err)
 	}
+	if n.stack, err = newStack(n.link); err != nil {
+		return nil, fmt.Errorf("serve network: %w", err)
+	}
+	n.alive, n.cancel = context.WithCancel(context.Background())
+	n.close = sync.OnceFunc(n.shutdown)
 	if err := n.forward(); err != nil {
-		return nil, errors.Join(fmt.Errorf("serve network: %w", err), n.Close())
+		n.close()
+		return nil, fmt.Errorf("serve network: %w", err)
 	}
 	return n, nil
 }
 
 // Close resets every connection, waits until nothing of the network runs and
-// closes the descriptor. It may be called more than once.
-func (n *Network) Close() error { return n.close() }
+// closes the descriptor. It may be called more than once. The error is nil.
+func (n *Network) Close() error {
+	n.close()
+	return nil
+}
 
-func (n *Network) shutdown() error {
+func (n *Network) shutdown() {
 	n.mu.Lock()
 	n.closed = true
 	n.mu.Unlock()
@@ -118,11 +120,9 @@ func (n *Network) shutdown() error {
 			}
 		}
 	}
+	n.link.Close()
+	n.link.Wait()
 	n.stack.Wait()
-	if err := unix.Close(n.fd); err != nil {
-		return fmt.Errorf("close network: %w", err)
-	}
-	return nil
 }
 
 // enter counts a goroutine that Close waits for and that ends with

@@ -10,7 +10,7 @@ import (
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
-	"gvisor.dev/gvisor/pkg/tcpip/link/fdbased"
+	"gvisor.dev/gvisor/pkg/tcpip/link/ethernet"
 	"gvisor.dev/gvisor/pkg/tcpip/network/arp"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
@@ -20,40 +20,27 @@ import (
 )
 
 const (
-	nic        = 1
-	gatewayMAC = "\x02seer\x01" // locally administered
+	nic = 1
 
-	connectionBuffer = 1 << 20 // bytes in each direction, and as much in flight
+	connectionBuffer = 1 << 20 // bytes in each direction
 )
 
-// newStack makes a TCP/IP stack on the packet socket fd that takes every
-// address for its own.
-func newStack(fd, mtu int) (*stack.Stack, error) {
-	link, err := fdbased.New(&fdbased.Options{
-		FDs:                []int{fd},
-		MTU:                uint32(mtu),
-		EthernetHeader:     true,
-		Address:            gatewayMAC,
-		PacketDispatchMode: fdbased.RecvMMsg,
-		// Frames of a veth never left the machine: the kernel does not fill in
-		// their checksums.
-		RXChecksumOffload: true,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open link: %w", err)
-	}
+// newStack makes a TCP/IP stack on the link that takes every address for its
+// own.
+func newStack(l *link) (*stack.Stack, error) {
 	s := stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, arp.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4},
 	})
-	if err := configure(s, link); err != nil {
+	if err := configure(s, ethernet.New(l)); err != nil {
+		l.Close()
 		s.Destroy()
 		return nil, err
 	}
 	return s, nil
 }
 
-func configure(s *stack.Stack, link stack.LinkEndpoint) error {
+func configure(s *stack.Stack, l stack.LinkEndpoint) error {
 	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: connectionBuffer, Max: connectionBuffer}
 	send := tcpip.TCPSendBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: connectionBuffer, Max: connectionBuffer}
 	sack := tcpip.TCPSACKEnabled(true)
@@ -65,7 +52,7 @@ func configure(s *stack.Stack, link stack.LinkEndpoint) error {
 		}
 	}
 
-	if err := s.CreateNIC(nic, link); err != nil {
+	if err := s.CreateNIC(nic, l); err != nil {
 		return stackError("create interface", err)
 	}
 	for _, ip := range []string{GatewayIP, HostIP} {
