@@ -1,0 +1,205 @@
+package jupyter
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Encode returns the notebook as the content of an .ipynb file.
+func (n *Notebook) Encode() []byte {
+	data, _ := n.encode()
+	return data
+}
+
+// encode also returns the version that was encoded.
+func (n *Notebook) encode() ([]byte, uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	size := 256 + len(n.metadata)
+	for _, c := range n.cells {
+		if c.encoded == nil {
+			c.encoded = c.encode()
+		}
+		size += len(c.encoded) + 8
+	}
+	b := make([]byte, 0, size)
+	b = append(b, "{\n \"cells\": ["...)
+	for i, c := range n.cells {
+		b = appendSeparator(b, i, "\n  ")
+		b = append(b, c.encoded...)
+	}
+	if len(n.cells) > 0 {
+		b = append(b, "\n "...)
+	}
+	b = append(b, "],\n \"metadata\": "...)
+	b = append(b, n.metadata...)
+	b = append(b, ",\n \"nbformat\": 4,\n \"nbformat_minor\": 5\n}\n"...)
+	return b, n.version
+}
+
+func appendSeparator(b []byte, i int, indent string) []byte {
+	if i > 0 {
+		b = append(b, ',')
+	}
+	return append(b, indent...)
+}
+
+func (c *cell) encode() []byte {
+	var b []byte
+	if c.attachments != nil {
+		b = appendField(b, "attachments")
+		b = append(b, c.attachments...)
+	}
+	b = appendField(b, "cell_type")
+	b = appendString(b, string(c.kind))
+	if c.kind == CellCode {
+		b = appendField(b, "execution_count")
+		b = appendCount(b, c.count)
+	}
+	b = appendField(b, "id")
+	b = appendString(b, c.id)
+	b = appendField(b, "metadata")
+	b = append(b, c.metadata...)
+	if c.kind == CellCode {
+		b = appendField(b, "outputs")
+		b = append(b, '[')
+		for i, e := range c.outputs.entries {
+			b = appendSeparator(b, i, "\n    ")
+			b = e.appendJSON(b)
+		}
+		b = append(b, ']')
+	}
+	b = appendField(b, "source")
+	var source streamEncoder
+	source.write(c.source)
+	b = source.appendJSON(b)
+	return append(b, "\n  }"...)
+}
+
+// appendField begins a field of a cell, and the cell with its first one.
+func appendField(b []byte, name string) []byte {
+	if len(b) == 0 {
+		b = append(b, '{')
+	} else {
+		b = append(b, ',')
+	}
+	b = append(b, "\n   \""...)
+	b = append(b, name...)
+	return append(b, "\": "...)
+}
+
+func appendCount(b []byte, count int) []byte {
+	if count == 0 {
+		return append(b, "null"...)
+	}
+	return strconv.AppendInt(b, int64(count), 10)
+}
+
+// appendJSON appends the output, encoding only what is new.
+func (e *outputEntry) appendJSON(b []byte) []byte {
+	if e.Type == OutputStream {
+		e.enc.write(e.text.String()[e.enc.written:])
+		b = append(b, `{"name": `...)
+		b = appendString(b, e.Name)
+		b = append(b, `, "output_type": "stream", "text": `...)
+		b = e.enc.appendJSON(b)
+		return append(b, '}')
+	}
+	if e.json == nil {
+		e.json = e.encodeOther()
+	}
+	return append(b, e.json...)
+}
+
+func (e *outputEntry) encodeOther() []byte {
+	if e.Type == OutputError {
+		return e.encodeError()
+	}
+	b := []byte(`{"data": {`)
+	for i, mime := range e.Data.Types() {
+		b = appendSeparator(b, i, "")
+		b = appendString(b, mime)
+		b = append(b, ": "...)
+		b = append(b, e.Data[mime]...)
+	}
+	b = append(b, '}')
+	if e.Type == OutputResult {
+		b = append(b, `, "execution_count": `...)
+		b = appendCount(b, e.ExecutionCount)
+	}
+	b = append(b, `, "metadata": `...)
+	b = append(b, objectOr(e.Metadata, emptyObject)...)
+	b = append(b, `, "output_type": `...)
+	b = appendString(b, string(e.Type))
+	return append(b, '}')
+}
+
+func (e *outputEntry) encodeError() []byte {
+	b := []byte(`{"ename": `)
+	b = appendString(b, e.Err.Name)
+	b = append(b, `, "evalue": `...)
+	b = appendString(b, e.Err.Value)
+	b = append(b, `, "output_type": "error", "traceback": [`...)
+	for i, line := range e.Err.Traceback {
+		b = appendSeparator(b, i, "")
+		b = appendString(b, line)
+	}
+	return append(b, "]}"...)
+}
+
+// objectOr returns raw if it is a JSON object.
+func objectOr(raw, otherwise json.RawMessage) json.RawMessage {
+	if trimmed := bytes.TrimSpace(raw); len(trimmed) > 0 && trimmed[0] == '{' {
+		return trimmed
+	}
+	return otherwise
+}
+
+func appendString(b []byte, s string) []byte {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if enc.Encode(s) != nil {
+		return append(b, `""`...) // a string can always be encoded
+	}
+	return append(b, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...)
+}
+
+// streamEncoder encodes a growing text as the list of its lines, which is how
+// notebooks hold text.
+type streamEncoder struct {
+	encoded []byte // without the quote that ends the last line if that is open
+	open    bool   // the last line has not ended
+	written int    // bytes of the text
+}
+
+func (s *streamEncoder) write(text string) {
+	s.written += len(text)
+	for line := range strings.Lines(text) {
+		quoted := appendString(nil, line)
+		switch {
+		case s.open:
+			quoted = quoted[1:]
+		case len(s.encoded) > 0:
+			s.encoded = append(s.encoded, ",\n     "...)
+		}
+		s.open = !strings.HasSuffix(line, "\n")
+		if s.open {
+			quoted = quoted[:len(quoted)-1]
+		}
+		s.encoded = append(s.encoded, quoted...)
+	}
+}
+
+func (s *streamEncoder) appendJSON(b []byte) []byte {
+	b = slices.Grow(b, len(s.encoded)+3)
+	b = append(b, '[')
+	b = append(b, s.encoded...)
+	if s.open {
+		b = append(b, '"')
+	}
+	return append(b, ']')
+}

@@ -1,0 +1,64 @@
+package jupyter
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// TokenVariable is the environment variable that gives a server its token. A
+// token does not belong on a command line, which every process can read.
+const TokenVariable = "JUPYTER_TOKEN"
+
+// RuntimeVariable is the environment variable that names the directory where a
+// server writes its address; see [ReadRuntime].
+const RuntimeVariable = "JUPYTER_RUNTIME_DIR"
+
+// ServerArgs returns the arguments of a Python interpreter that runs a server
+// on this address with files below root. With port 0 it takes a free one; with
+// any other it takes that or fails.
+//
+// The server neither drops output that comes fast, as it does by default to
+// spare browsers, nor needs longer than a second to see that a kernel died.
+func ServerArgs(ip string, port int, root string) []string {
+	return []string{
+		"-m", "jupyter_server",
+		"--ServerApp.ip=" + ip,
+		"--ServerApp.port=" + strconv.Itoa(port),
+		"--ServerApp.port_retries=0",
+		"--ServerApp.root_dir=" + root,
+		"--ServerApp.open_browser=False",
+		"--ServerApp.allow_root=True",
+		"--ServerApp.allow_remote_access=True",
+		"--ZMQChannelsWebsocketConnection.limit_rate=False",
+		"--KernelRestarter.time_to_dead=1.0",
+	}
+}
+
+// ReadRuntime returns the address and token of the server that writes to this
+// runtime directory. Until the server listens, the error matches
+// [os.ErrNotExist].
+func ReadRuntime(dir string) (Config, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "jpserver-*.json"))
+	if err != nil {
+		return Config{}, fmt.Errorf("read jupyter runtime: %w", err)
+	}
+	if len(files) == 0 {
+		return Config{}, fmt.Errorf("read jupyter runtime: %w", os.ErrNotExist)
+	}
+	data, err := os.ReadFile(files[0])
+	if err != nil {
+		return Config{}, fmt.Errorf("read jupyter runtime: %w", err)
+	}
+	var info struct {
+		URL   string `json:"url"`
+		Token string `json:"token"`
+	}
+	if json.Unmarshal(data, &info) != nil || info.URL == "" {
+		// The file is being written.
+		return Config{}, fmt.Errorf("read jupyter runtime: %w", os.ErrNotExist)
+	}
+	return Config{BaseURL: info.URL, Token: info.Token}, nil
+}

@@ -1,0 +1,160 @@
+package jupyter
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+const (
+	pingInterval = 20 * time.Second
+	writeTimeout = 30 * time.Second
+)
+
+// link is one websocket to a kernel. Its reader hands every message to
+// dispatch, in order, until the connection ends.
+type link struct {
+	conn     *websocket.Conn
+	session  string // identity of this client; the server buffers under it
+	binary   bool
+	received atomic.Int64 // bytes, to tell a slow connection from a dead one
+	// settled is set when messages of the kernel's own start can no longer
+	// arrive.
+	settled atomic.Bool
+	done    chan struct{} // closed when the reader has ended
+	err     error         // why; set before done is closed
+}
+
+// dialLink opens a websocket and starts its goroutines, which end when the
+// connection does.
+func dialLink(ctx context.Context, s *Server, kernelID, session string, dispatch func(*link, *message)) (*link, error) {
+	path := kernelPath(kernelID) + "/channels"
+	head := http.Header{}
+	authorize(head, s.config.Token)
+	conn, resp, err := websocket.Dial(ctx, s.base.String()+path+"?session_id="+url.QueryEscape(session), &websocket.DialOptions{
+		HTTPClient:   s.client,
+		HTTPHeader:   head,
+		Subprotocols: []string{subprotocol},
+	})
+	if err != nil {
+		if resp != nil && resp.StatusCode != http.StatusSwitchingProtocols {
+			return nil, refusal(resp, "websocket", path)
+		}
+		return nil, fmt.Errorf("websocket %s: %w", path, err)
+	}
+	conn.SetReadLimit(s.config.MaxMessageBytes)
+	l := &link{
+		conn:    conn,
+		session: session,
+		binary:  conn.Subprotocol() == subprotocol,
+		done:    make(chan struct{}),
+	}
+	go l.read(dispatch)
+	go l.keepAlive()
+	return l, nil
+}
+
+// close ends the connection and waits for the reader.
+func (l *link) close() {
+	l.conn.CloseNow() //nolint:errcheck // there is nothing to do about it
+	<-l.done
+}
+
+func (l *link) read(dispatch func(*link, *message)) {
+	defer close(l.done)
+	defer l.conn.CloseNow() //nolint:errcheck // it only says that it was closed already
+	for {
+		m, err := l.next()
+		if err != nil {
+			l.err = err
+			return
+		}
+		if m != nil {
+			dispatch(l, m)
+		}
+	}
+}
+
+// next reads a message. There is no deadline: a cell may be silent for hours,
+// and keepAlive finds out when the other side has gone.
+func (l *link) next() (*message, error) {
+	kind, r, err := l.conn.Reader(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	var frame bytes.Buffer
+	if _, err := frame.ReadFrom(&countingReader{r, &l.received}); err != nil {
+		return nil, err
+	}
+	switch {
+	case kind == websocket.MessageText:
+		return decodeText(frame.Bytes())
+	case l.binary:
+		return decodeBinary(frame.Bytes())
+	}
+	return decodeLegacyBinary(frame.Bytes())
+}
+
+type countingReader struct {
+	io.Reader
+	n *atomic.Int64
+}
+
+func (r *countingReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	r.n.Add(int64(n))
+	return n, err
+}
+
+// keepAlive pings the server, which keeps idle connections open in proxies,
+// and closes the connection when neither a pong nor anything else comes back.
+func (l *link) keepAlive() {
+	ticker := time.NewTicker(pingInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-l.done:
+			return
+		case <-ticker.C:
+		}
+		before := l.received.Load()
+		ctx, cancel := context.WithTimeout(context.Background(), pingInterval)
+		err := l.conn.Ping(ctx)
+		cancel()
+		if err != nil && l.received.Load() == before {
+			l.conn.CloseNow() //nolint:errcheck // the reader reports it
+			return
+		}
+	}
+}
+
+// write sends a message. It does not take the caller's context, because a
+// write that is given up half-way costs the connection.
+func (l *link) write(m *message) error {
+	m.header.Session = l.session
+	encode, kind := encodeText, websocket.MessageText
+	if l.binary {
+		encode, kind = encodeBinary, websocket.MessageBinary
+	}
+	frame, err := encode(m)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+	defer cancel()
+	return l.conn.Write(ctx, kind, frame)
+}
+
+// tooBig reports whether the connection ended because of an output larger than
+// MaxMessageBytes.
+func (l *link) tooBig() bool {
+	return errors.Is(l.err, websocket.ErrMessageTooBig)
+}
