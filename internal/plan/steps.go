@@ -1,0 +1,133 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Step is a node of the graph that Start runs. It begins when all that it
+// needs is done; what does not need each other runs side by side.
+type Step struct {
+	ID    string
+	Title string // for people; never names a hidden model
+	Needs []string
+}
+
+// IDs of the steps that there is at most one of.
+const (
+	StepImage      = "image"
+	StepDownloader = "downloader"
+	StepCreate     = "create"
+	StepFiles      = "files"
+	StepDocker     = "docker"
+	StepJupyter    = "jupyter"
+	StepVSCode     = "vscode"
+)
+
+// StepModel is the ID of the step that downloads volume i of the plan.
+func StepModel(i int) string { return fmt.Sprintf("model %d", i+1) }
+
+// StepClone is the ID of the step that clones repo i.
+func StepClone(i int) string { return fmt.Sprintf("clone %d", i+1) }
+
+// StepInstall is the ID of the step that installs repo i.
+func StepInstall(i int) string { return fmt.Sprintf("install %d", i+1) }
+
+// StepContainer is the ID of the step that builds and runs repo i's Dockerfile.
+func StepContainer(i int) string { return fmt.Sprintf("container %d", i+1) }
+
+func steps(in Input, volumes []Volume) []Step {
+	g := graph{in: in}
+	g.add(StepImage, "build image")
+	prepared := []string{StepImage}
+	if len(volumes) > 0 {
+		g.add(StepDownloader, "build downloader image")
+	}
+	for i, volume := range volumes {
+		g.add(StepModel(i), modelTitle(i, volume), StepDownloader)
+		prepared = append(prepared, StepModel(i))
+	}
+	// Last of what costs nothing, first of what bills.
+	g.add(StepCreate, "create sandbox", prepared...)
+	for i, repo := range in.Repos {
+		g.add(StepClone(i), "clone "+repo.Name, StepCreate)
+	}
+	if len(in.Files) > 0 {
+		g.add(StepFiles, "copy files", g.filesNeed()...)
+	}
+	g.installs()
+	if needsDocker(in) {
+		g.add(StepDocker, "start Docker", StepCreate)
+	}
+	for i, repo := range in.Repos {
+		if repo.Dockerfile != "" {
+			g.add(StepContainer(i), "start container of "+repo.Name, StepDocker, g.ready(i))
+		}
+	}
+	if in.Notebook {
+		g.add(StepJupyter, "start Jupyter", StepCreate)
+	}
+	if in.VSCode {
+		g.add(StepVSCode, "start VS Code", StepCreate)
+	}
+	return g.steps
+}
+
+func modelTitle(i int, volume Volume) string {
+	if volume.Hidden {
+		return fmt.Sprintf("download hidden model %d", i+1)
+	}
+	return "download " + volume.Repository
+}
+
+type graph struct {
+	in    Input
+	steps []Step
+}
+
+func (g *graph) add(id, title string, needs ...string) {
+	g.steps = append(g.steps, Step{ID: id, Title: title, Needs: needs})
+}
+
+// filesNeed: git refuses to clone into a directory with files in it, so what
+// goes into a clone waits for it.
+func (g *graph) filesNeed() []string {
+	needs := []string{StepCreate}
+	for i, repo := range g.in.Repos {
+		for _, mount := range g.in.Files {
+			if strings.HasPrefix(mount.Target, repo.Target+"/") {
+				needs = append(needs, StepClone(i))
+				break
+			}
+		}
+	}
+	return needs
+}
+
+// installs run one after the other: package managers do not share an
+// environment while they write to it.
+func (g *graph) installs() {
+	before := ""
+	for i, repo := range g.in.Repos {
+		if repo.Install == "" {
+			continue
+		}
+		needs := []string{StepClone(i)}
+		if len(g.in.Files) > 0 {
+			needs = append(needs, StepFiles)
+		}
+		if before != "" {
+			needs = append(needs, before)
+		}
+		before = StepInstall(i)
+		g.add(before, "install "+repo.Name, needs...)
+	}
+}
+
+// ready is the step after which repo i is as its container's build wants it.
+func (g *graph) ready(i int) string {
+	if g.in.Repos[i].Install != "" {
+		return StepInstall(i)
+	}
+	return StepClone(i)
+}
