@@ -1,0 +1,90 @@
+package modalclient
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"time"
+
+	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	logPoll    = 55 * time.Second // one stream of log entries lasts at most this long
+	logRetries = 10               // lost streams in a row
+)
+
+// Logs yields both outputs of the sandbox's own command from their beginning
+// until the sandbox ends or ctx does.
+func (s *Sandbox) Logs(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(s.life, cancel)()
+		chunks := make(chan string)
+		group, groupCtx := errgroup.WithContext(ctx)
+		for _, fd := range []pb.FileDescriptor{pb.FileDescriptor_FILE_DESCRIPTOR_STDOUT, pb.FileDescriptor_FILE_DESCRIPTOR_STDERR} {
+			group.Go(func() error { return s.follow(groupCtx, fd, chunks) })
+		}
+		var err error
+		go func() {
+			defer close(chunks)
+			err = group.Wait()
+		}()
+		for chunk := range chunks {
+			if !yield(chunk, nil) {
+				cancel()
+				for range chunks { // until the group has ended
+				}
+				return
+			}
+		}
+		if err != nil {
+			yield("", failure(ctx, "read logs of sandbox "+s.id, err))
+		}
+	}
+}
+
+// follow reads one of the two streams over as many calls as it takes.
+func (s *Sandbox) follow(ctx context.Context, fd pb.FileDescriptor, chunks chan<- string) error {
+	entry := "0-0"
+	for lost := 0; ; {
+		stream, err := s.client.api.SandboxGetLogs(ctx, pb.SandboxGetLogsRequest_builder{
+			SandboxId:      s.id,
+			FileDescriptor: fd,
+			Timeout:        float32(logPoll.Seconds()),
+			LastEntryId:    entry,
+		}.Build())
+		for err == nil {
+			var batch *pb.TaskLogsBatch
+			if batch, err = stream.Recv(); err != nil {
+				break
+			}
+			lost = 0
+			if batch.GetEntryId() != "" {
+				entry = batch.GetEntryId()
+			}
+			for _, item := range batch.GetItems() {
+				select {
+				case chunks <- item.GetData():
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				}
+			}
+			if batch.GetEof() {
+				return nil
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			continue
+		}
+		if lost++; !transient(err) || lost > logRetries {
+			return err
+		}
+		if err := sleep(ctx, jitter(min(firstRetry<<lost, maxRetry))); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,38 @@
+# Becomes a command that carries a mark: sh -c LAUNCH seer SEER_EXEC=ID MODE ...
+#   null COMMAND...   with /dev/null for its standard input
+#   pipe COMMAND...   with the standard input that there is
+#   head              environment and command come first on standard input
+#   file PATH         environment and command are in a file, which is removed
+# Values may have several lines, so each comes after a line with their number.
+export "$1"
+case $2 in
+null) shift 2; exec "$@" </dev/null ;;
+pipe) shift 2; exec "$@" ;;
+head) exec 3<&0 ;;
+file) exec 3<"$3" && rm -f -- "$3" || exit 125 ;;
+esac
+seer_line=
+seer_next() {
+	IFS= read -r seer_lines <&3 && IFS= read -r seer_value <&3 || exit 125
+	while [ "$seer_lines" -gt 1 ]; do
+		IFS= read -r seer_line <&3 || exit 125
+		seer_value="$seer_value
+$seer_line"
+		seer_lines=$((seer_lines - 1))
+	done
+}
+IFS= read -r seer_count <&3 || exit 125
+while [ "$seer_count" -gt 0 ]; do
+	IFS= read -r seer_name <&3 || exit 125
+	seer_next
+	export "$seer_name=$seer_value"
+	seer_count=$((seer_count - 1))
+done
+IFS= read -r seer_count <&3 || exit 125
+set --
+while [ "$seer_count" -gt 0 ]; do
+	seer_next
+	set -- "$@" "$seer_value"
+	seer_count=$((seer_count - 1))
+done
+exec "$@" 3<&-

@@ -1,0 +1,23 @@
+# Stores standard input in the file $1, atomically: sh -c WRITE seer PATH MODE
+# An empty MODE keeps that of an existing file, else it is 644.
+LC_ALL=C
+export LC_ALL
+path=$1
+mode=$2
+if [ -L "$path" ]; then
+	path=$(readlink -f -- "$path" && echo .) || exit 1
+	path=${path%??}
+fi
+if [ -d "$path" ]; then
+	echo "$path: Is a directory" >&2
+	exit 1
+fi
+dir=${path%/*}/
+mkdir -p -- "$dir" || exit 1
+if [ -z "$mode" ]; then
+	mode=$(stat -c %a -- "$path" 2>/dev/null) || mode=644
+fi
+trap 'exit 143' TERM
+trap 'rm -f -- "$dir$temp"' EXIT
+temp=.seer-$$-${SEER_EXEC#??????????????????}
+(umask 077 && cat >"$dir$temp") && chmod "$mode" "$dir$temp" && mv -f -- "$dir$temp" "$path"

@@ -1,0 +1,207 @@
+package modalclient
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+)
+
+const stdinChunk = 1 << 20 // bytes in one TaskExecStdinWrite
+
+// output reads one stream of a command, from where it was over as many
+// connections as it takes. It starts no goroutine.
+type output struct {
+	process *Process
+	fd      pb.TaskExecStdioFileDescriptor
+
+	stream  grpc.ServerStreamingClient[pb.TaskExecStdioReadResponse]
+	token   string // that the stream was opened with
+	attempt *attempts
+	offset  uint64
+	rest    []byte // received and not yet read
+	err     error
+}
+
+func (o *output) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if err := o.fill(); err != nil {
+		return 0, err
+	}
+	n := copy(p, o.rest)
+	o.rest = o.rest[n:]
+	return n, nil
+}
+
+// WriteTo saves io.Copy a buffer.
+func (o *output) WriteTo(w io.Writer) (int64, error) {
+	var total int64
+	for {
+		err := o.fill()
+		if errors.Is(err, io.EOF) {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+		n, err := w.Write(o.rest)
+		total += int64(n)
+		o.rest = o.rest[n:]
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+// fill waits until there is something to read.
+func (o *output) fill() error {
+	for len(o.rest) == 0 {
+		if o.err != nil {
+			return o.err
+		}
+		if o.rest, o.err = o.receive(); o.err != nil {
+			o.process.release()
+		}
+	}
+	return nil
+}
+
+func (o *output) receive() ([]byte, error) {
+	p := o.process
+	if o.attempt == nil {
+		o.attempt = p.attempt("read output")
+	}
+	for {
+		err := o.open()
+		if err == nil {
+			var message *pb.TaskExecStdioReadResponse
+			if message, err = o.stream.Recv(); err == nil {
+				o.attempt.progress()
+				o.offset += uint64(len(message.GetData()))
+				return message.GetData(), nil
+			}
+			if errors.Is(err, io.EOF) {
+				return nil, io.EOF
+			}
+		}
+		o.stream = nil
+		if p.closed.Load() {
+			return nil, io.EOF
+		}
+		if err := o.attempt.failed(p.life, o.token, err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (o *output) open() error {
+	if o.stream != nil {
+		return nil
+	}
+	ctx := o.process.life
+	router, token, err := o.process.task.access(ctx, o.attempt.stale)
+	if err != nil {
+		return err
+	}
+	o.token = token
+	o.stream, err = router.TaskExecStdioRead(
+		metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token),
+		pb.TaskExecStdioReadRequest_builder{
+			TaskId:         o.process.task.id,
+			ExecId:         o.process.id,
+			Offset:         o.offset,
+			FileDescriptor: o.fd,
+		}.Build())
+	return err
+}
+
+// input writes to a command. Every write returns once the server has it.
+type input struct {
+	process *Process
+
+	mu     sync.Mutex
+	offset uint64
+	closed bool
+}
+
+func (in *input) Write(p []byte) (int, error) {
+	total := 0
+	for len(p) > 0 {
+		chunk := p[:min(len(p), stdinChunk)]
+		if err := in.send(chunk, false); err != nil {
+			return total, err
+		}
+		total += len(chunk)
+		p = p[len(chunk):]
+	}
+	return total, nil
+}
+
+// ReadFrom makes io.Copy use large messages, without waiting to fill them.
+func (in *input) ReadFrom(r io.Reader) (int64, error) {
+	buffer := make([]byte, stdinChunk)
+	var total int64
+	for {
+		n, err := r.Read(buffer)
+		if n > 0 {
+			if err := in.send(buffer[:n], false); err != nil {
+				return total, err
+			}
+			total += int64(n)
+		}
+		if errors.Is(err, io.EOF) {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+// Close lets the command see the end of its input. It is idempotent.
+func (in *input) Close() error {
+	if err := in.send(nil, true); !errors.Is(err, ErrProcessDone) {
+		return err
+	}
+	return nil
+}
+
+func (in *input) send(data []byte, eof bool) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.closed {
+		return ErrProcessDone
+	}
+	p := in.process
+	message := pb.TaskExecStdinWriteRequest_builder{
+		TaskId: p.task.id,
+		ExecId: p.id,
+		Offset: in.offset,
+		Data:   data,
+		Eof:    eof,
+	}.Build()
+	unread := false
+	err := p.attempt("write input").do(p.life, func(ctx context.Context, router pb.TaskCommandRouterClient) error {
+		_, err := router.TaskExecStdinWrite(ctx, message)
+		if gone(err) {
+			unread = true // the command has ended; Wait says how
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	in.offset += uint64(len(data))
+	in.closed = eof || unread
+	if unread {
+		return ErrProcessDone
+	}
+	return nil
+}
