@@ -1,0 +1,191 @@
+"""Takes the names of hidden models out of their files.
+
+The first half of the downloader: the two files are sent as one program.
+"""
+
+import json
+import re
+from pathlib import Path
+
+CHUNK = 4 << 20
+
+# What transformers and peft need to know to load a model. Words found under
+# these keys stay wherever they appear, even where they resemble the name.
+NEEDED_KEYS = {
+    "model_type", "architectures", "auto_map", "tokenizer_class", "processor_class", "image_processor_type",
+    "feature_extractor_type", "video_processor_type", "peft_type", "task_type", "quant_method", "_class_name",
+}
+DROPPED_KEYS = {"_name_or_path", "name_or_path", "_commit_hash", "model_name"}
+EMPTIED_KEYS = {"base_model_name_or_path"}
+VOCABULARIES = {"vocab.json", "merges.txt", "vocab.txt", "added_tokens.json", "special_tokens_map.json"}
+VOCABULARY_KEYS = {"tokenizer.json": {"model", "added_tokens"}, "tokenizer_config.json": {"added_tokens_decoder"}}
+TEXTS = {".json", ".jsonl", ".jinja", ".txt", ".md", ".rst", ".py", ".yaml", ".yml", ".toml", ".cfg", ".xml", ".html", ""}
+GENERIC = {"model", "models", "tokenizer", "config", "adapter", "base", "weights", "transformers", "pytorch"}
+REPLACEMENT = "model"
+# Endings of a repository's name that say which member of a family it is.
+ENDINGS = re.compile(r"(\d+x)?\d+[bmk]|instruct|chat|base|it|hf|v?\d+|preview|lora", re.IGNORECASE)
+LONG = 8  # letters and digits that a name must have to be looked for among raw bytes
+
+
+class CannotHide(Exception):
+    """A name is left where taking it out would break the model."""
+
+
+class Concealer:
+    """Takes the names of some models out of files, in any case and with any separators."""
+
+    def __init__(self, ids):
+        terms = {t for i in ids for t in (i, *i.split("/"), self.family(i.split("/")[-1]))}
+        terms = [t for t in terms if len(self.letters(t)) > 1 and self.letters(t) not in GENERIC]
+        terms.sort(key=len, reverse=True)
+        self.pattern = re.compile("|".join(map(self.expression, terms)) or r"(?!)", re.IGNORECASE)
+        self.literals = {
+            separator.join(self.words(t)).lower().encode()
+            for t in terms if len(self.letters(t)) >= LONG for separator in ("-", "_", "", ".", " ", "/")
+        } | {t.lower().encode() for t in terms if len(self.letters(t)) >= LONG}
+        self.needed = re.compile(r"(?!)")
+
+    @staticmethod
+    def letters(term):
+        return re.sub(r"[\W_]", "", term).lower()
+
+    def family(self, name):
+        """The name without its endings, if that is a name of its own: what a model calls itself."""
+        words = self.words(name)
+        while words and ENDINGS.fullmatch(words[-1]):
+            words.pop()
+        family = "-".join(words)
+        return family if len(self.letters(family)) >= 5 else ""
+
+    @staticmethod
+    def words(term):
+        return re.findall(r"[^\W_]+", term)
+
+    def expression(self, term):
+        runs = re.findall(r"[^\W\d_]+|\d+", term)
+        expression = r"[\W_]{0,3}".join(map(re.escape, runs))
+        if len(self.letters(term)) < 5:  # a short name is part of too many words
+            expression = rf"(?<![^\W_]){expression}(?![^\W_])"
+        return expression
+
+    def learn(self, configurations):
+        """Collects the words that have to stay from parsed configuration files."""
+        words = set()
+
+        def strings(value):
+            if isinstance(value, str):
+                name = value.rsplit("--", 1)[-1]
+                words.update([name, *name.split(".")])
+            for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+                strings(child)
+
+        def walk(value):
+            if isinstance(value, dict):
+                for key, child in value.items():
+                    strings(child) if key in NEEDED_KEYS else walk(child)
+            elif isinstance(value, list):
+                for child in value:
+                    walk(child)
+
+        for configuration in configurations:
+            walk(configuration)
+        words.discard("")
+        if words:
+            alternatives = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+            self.literals = {i for i in self.literals if not any(i in w.lower().encode() for w in words)}
+            self.needed = re.compile(rf"(?<![^\W_])(?:{alternatives})(?![^\W_])")
+
+    def found(self, text):
+        """The matches that are not part of a word that has to stay."""
+        kept = None
+        for match in self.pattern.finditer(text):
+            if kept is None:
+                kept = [m.span() for m in self.needed.finditer(text)]
+            if not any(start <= match.start() and match.end() <= end for start, end in kept):
+                yield match
+
+    def text(self, text):
+        parts, last = [], 0
+        for match in self.found(text):
+            parts += [text[last:match.start()], REPLACEMENT]
+            last = match.end()
+        return "".join(parts) + text[last:]
+
+    def value(self, value, untouched=()):
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, list):
+            return [self.value(v) for v in value]
+        if isinstance(value, dict):
+            return {
+                self.text(k): v if k in untouched else None if k in EMPTIED_KEYS else self.value(v)
+                for k, v in value.items() if k not in DROPPED_KEYS
+            }
+        return value
+
+    def path(self, path):
+        return "/".join(self.text(part) for part in path.split("/"))
+
+    def rewrite(self, path, name):
+        """Rewrites a file in place; true if that changed it."""
+        if name.endswith(".safetensors"):
+            return self.rewrite_header(path)
+        base = name.rsplit("/", 1)[-1]
+        if base in VOCABULARIES or Path(base).suffix.lower() not in TEXTS:
+            return False
+        old = path.read_bytes()
+        try:
+            text = old.decode()
+        except UnicodeDecodeError:
+            return False
+        new = self.text(text)
+        if base.endswith(".json"):
+            try:
+                parsed = json.loads(text)
+                value = self.value(parsed, VOCABULARY_KEYS.get(base, ()))
+                new = text if value == parsed else json.dumps(value, indent=2, ensure_ascii=False)
+            except ValueError:
+                pass
+        if new.encode() == old:
+            return False
+        path.write_bytes(new.encode())
+        return True
+
+    def rewrite_header(self, path):
+        """Takes the free-form metadata out of a safetensors header, whose length stays."""
+        with open(path, "r+b") as f:
+            length = int.from_bytes(f.read(8), "little")
+            header = f.read(length)
+            tensors = json.loads(header)
+            metadata = tensors.pop("__metadata__", {})
+            if not any(True for _ in self.found(json.dumps(metadata, ensure_ascii=False))):
+                return False
+            kept = {"__metadata__": {k: v for k, v in metadata.items() if k == "format"}, **tensors}
+            new = json.dumps(kept, separators=(",", ":"), ensure_ascii=False).encode()
+            if len(new) > length:
+                raise CannotHide("the header of a weights file has no room to be rewritten")
+            f.seek(8)
+            f.write(new.ljust(length))
+        return True
+
+    def check(self, path, name):
+        """Fails if a name is left in a file or its path."""
+        if any(True for _ in self.found(name)):
+            raise CannotHide("the path of a file holds the model's name")
+        shown = self.path(name)
+        base = name.rsplit("/", 1)[-1]
+        if Path(base).suffix.lower() in TEXTS and base not in VOCABULARIES and base not in VOCABULARY_KEYS:
+            try:
+                if any(True for _ in self.found(path.read_bytes().decode())):
+                    raise CannotHide(f"{shown} still holds the model's name")
+                return
+            except UnicodeDecodeError:
+                pass
+        overlap = max(map(len, self.literals), default=1) - 1
+        tail = b""
+        with open(path, "rb") as f:
+            while chunk := f.read(CHUNK):
+                window = tail + chunk.lower()
+                if any(literal in window for literal in self.literals):
+                    raise CannotHide(f"{shown} holds the model's name among its bytes")
+                tail = window[-overlap:] if overlap else b""

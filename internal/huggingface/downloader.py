@@ -1,0 +1,403 @@
+"""Fetches the files of one model onto the volume that is mounted here.
+
+The second half of the downloader: it uses Concealer and CHUNK of conceal.py,
+with which it is sent as one program.
+
+Reads its orders as one JSON line from stdin (the only place where the hub's
+token appears) and reports as JSON lines on stdout. The manifest is written
+last, atomically, after every file was verified; without it the volume counts
+as unfinished, and the next run goes on where this one was ended.
+"""
+
+import concurrent.futures
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+FORMAT = 1
+STATE = ".seer"
+SPEC_SECONDS = 120  # whoever started us died if nothing arrives for so long
+PROGRESS_SECONDS = 0.5
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Failure(Exception):
+    """An end that the reader of our output understands by its code."""
+
+    def __init__(self, code, message, **fields):
+        super().__init__(message)
+        self.report = {"event": "error", "code": code, "message": message, **fields}
+
+
+class Output:
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def emit(self, **event):
+        with self.lock:
+            sys.stdout.write(json.dumps(event) + "\n")
+            sys.stdout.flush()
+
+
+# --- Files -----------------------------------------------------------------
+
+
+def digests(path):
+    """The SHA-256 of a file and the id git gives it."""
+    sha256 = hashlib.sha256()
+    blob = hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+    with open(path, "rb") as f:
+        while chunk := f.read(CHUNK):
+            sha256.update(chunk)
+            blob.update(chunk)
+    return sha256.hexdigest(), blob.hexdigest()
+
+
+def verify(path, file):
+    """The SHA-256 of path if it is the file the hub has, else None."""
+    if not path.is_file() or path.stat().st_size != file["size"]:
+        return None
+    sha256, blob = digests(path)
+    if file.get("sha256"):
+        return sha256 if sha256 == file["sha256"] else None
+    return sha256 if blob == file["blob"] else None
+
+
+def flush(path):
+    """Makes a file or the names in a directory survive a crash."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    except OSError as e:
+        # Some network file systems have no fsync for directories.
+        if e.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(fd)
+
+
+def write_atomically(path, data):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "wb") as f:
+        f.write(data)
+        f.flush()
+        os.fsync(f.fileno())
+    os.replace(temporary, path)
+    flush(path.parent)
+
+
+def move(source, target):
+    flush(source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(source, target)
+    flush(target.parent)
+
+
+# --- The hub ---------------------------------------------------------------
+
+
+class Hub:
+    """huggingface_hub's HTTP layer: sessions, back-off, resume, error types."""
+
+    def __init__(self, spec):
+        os.environ.update(
+            HF_ENDPOINT=spec["endpoint"],
+            HF_HUB_DISABLE_XET="1",
+            HF_HUB_DISABLE_TELEMETRY="1",
+            HF_HUB_DISABLE_PROGRESS_BARS="1",
+            HF_HUB_DISABLE_IMPLICIT_TOKEN="1",
+            HF_HUB_DISABLE_UPDATE_CHECK="1",
+            HF_HUB_DOWNLOAD_TIMEOUT=str(spec["stall_seconds"]),
+            HF_HUB_OFFLINE="0",
+            HF_HOME=tempfile.mkdtemp(prefix="hf-"),
+        )
+        logging.disable(logging.CRITICAL)  # its log lines hold URLs, and they hold names
+        from huggingface_hub import constants, errors, file_download, utils
+
+        # Written (and so kept, and counted as progress) in pieces of this size.
+        constants.DOWNLOAD_CHUNK_SIZE = 128 << 10
+
+        self.errors, self.http_get, self.url = errors, file_download.http_get, file_download.hf_hub_url
+        self.spec = spec
+        self.headers = utils.build_hf_headers(token=spec.get("token") or False)
+        self.headers["Accept-Encoding"] = "identity"  # so that a resumed range counts the file's own bytes
+
+    def fetch(self, file, partial):
+        url = self.url(self.spec["repo"], file["path"], revision=self.spec["commit"], endpoint=self.spec["endpoint"])
+        have = partial.stat().st_size if partial.exists() else 0
+        if have > file["size"]:
+            partial.unlink()
+            have = 0
+        with open(partial, "ab") as f:
+            self.http_get(url, f, resume_size=have, headers=self.headers, expected_size=file["size"],
+                          _nb_retries=0)  # download() tries again, and counts
+            f.flush()
+            os.fsync(f.fileno())
+
+    def failure(self, error):
+        """What an exception means: a Failure, and whether another try makes sense."""
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if isinstance(error, self.errors.GatedRepoError):
+            return Failure("gated", "access to the model was not granted"), False
+        if isinstance(error, self.errors.RepositoryNotFoundError):
+            return Failure("not_found", "the hub does not know the model, or the token may not see it"), False
+        if isinstance(error, (self.errors.RevisionNotFoundError, self.errors.EntryNotFoundError)):
+            return Failure("file_not_found", "a file is gone from the hub"), False
+        if status == 401 and not self.spec.get("token"):
+            return Failure("not_found", "the hub does not know the model, or wants a token for it"), False
+        if status in (401, 403):
+            return Failure("unauthorized", f"the hub answered {status}"), False
+        if status == 429:
+            return Failure("rate_limited", "the hub's rate limit is reached"), True
+        if status == 416:
+            return Failure("corrupt", "the hub has fewer bytes than were kept"), True
+        if status is not None:
+            return Failure("unavailable", f"the hub answered {status}"), status >= 500
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            return Failure("disk_full", "no space left on the model's volume"), False
+        kind = type(error).__name__
+        if "Timeout" in kind:
+            return Failure("stalled", "the hub stopped sending"), True
+        if "Connect" in kind:
+            return Failure("offline", "the hub cannot be reached"), True
+        if isinstance(error, OSError) and error.errno is not None:
+            return Failure("io", f"{kind}: {os.strerror(error.errno)}"), False
+        return Failure("interrupted", f"the download broke off ({kind})"), True
+
+
+# --- The volume ------------------------------------------------------------
+
+
+class Volume:
+    def __init__(self, spec, output):
+        self.spec, self.output = spec, output
+        self.root = Path(spec["root"])
+        self.staging = self.root / STATE / "staging"
+        self.manifest = self.root / STATE / "manifest.json"
+        self.concealer = Concealer(spec["conceal"]) if spec.get("conceal") else None
+        self.lock = threading.Lock()
+        self.done = {}  # path on the hub -> entry of the manifest
+
+    def target(self, file):
+        return self.concealer.path(file["path"]) if self.concealer else file["path"]
+
+    def staged(self, file, suffix):
+        return self.staging / (hashlib.sha256(file["path"].encode()).hexdigest()[:32] + suffix)
+
+    def restore(self):
+        """Takes over what the manifest vouches for and is still so; true if nothing is missing."""
+        try:
+            manifest = json.loads(self.manifest.read_bytes())
+            entries = {e["path"]: e for e in manifest["files"]}
+            if manifest["format"] != FORMAT or manifest["volume"] != self.spec["volume"]:
+                return False
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        for file in self.spec["files"]:
+            entry = entries.get(self.target(file))
+            if entry is None:
+                continue
+            path = self.root / entry["path"]
+            if not path.is_file() or path.stat().st_size != entry["size"]:
+                continue
+            if self.spec.get("rehash") and digests(path)[0] != entry["sha256"]:
+                continue
+            self.finish(file, entry)
+        return len(self.done) == len(self.spec["files"])
+
+    def finish(self, file, entry):
+        with self.lock:
+            self.done[file["path"]] = entry
+
+    def obtain(self, hub, file):
+        """Brings one file, verified, to where it belongs (plain) or to the staging area (hidden)."""
+        target = self.root / self.target(file)
+        whole, partial = self.staged(file, ".whole"), self.staged(file, ".part")
+        for path in (target, whole):
+            if sha256 := verify(path, file):
+                break
+        else:
+            whole.unlink(missing_ok=True)
+            sha256 = self.download(hub, file, partial)
+            os.replace(partial, whole)
+            path = whole
+        if path == whole and not self.concealer:
+            move(whole, target)
+        self.finish(file, {"path": self.target(file), "size": file["size"], "sha256": sha256})
+
+    def download(self, hub, file, partial):
+        """Tries until the bytes are right. A try that brought something does not count."""
+        failures = 0
+        while True:
+            before = partial.stat().st_size if partial.exists() else 0
+            try:
+                hub.fetch(file, partial)
+                if sha256 := verify(partial, file):
+                    return sha256
+                partial.unlink()
+                failure, again = Failure("corrupt", "a file differs from what the hub announced"), True
+            except Exception as error:
+                failure, again = hub.failure(error)
+                if failure.report["code"] == "corrupt":
+                    partial.unlink(missing_ok=True)
+            after = partial.stat().st_size if partial.exists() else 0
+            failures = 1 if after > before else failures + 1
+            if not again or failures > self.spec["retries"]:
+                failure.report["path"] = self.target(file)
+                raise failure
+            time.sleep(min(2 ** failures * self.spec["pause_seconds"], 30))
+
+    def conceal(self):
+        """Rewrites the staged files, moves them into place and makes sure that no name is left."""
+        files = self.spec["files"]
+        where = {f["path"]: self.staged(f, ".whole") for f in files}
+        for file in files:
+            if not where[file["path"]].exists():
+                where[file["path"]] = self.root / self.target(file)
+        if len({self.target(f) for f in files}) != len(files):
+            raise CannotHide("two files have the same path without the model's name")
+        configurations = []
+        for file in files:
+            if file["path"].endswith(".json") and Path(file["path"]).name not in VOCABULARIES | {"tokenizer.json"}:
+                try:
+                    configurations.append(json.loads(where[file["path"]].read_bytes()))
+                except ValueError:
+                    pass
+        self.concealer.learn(configurations)
+        for file in files:
+            path, entry = where[file["path"]], self.done[file["path"]]
+            if self.concealer.rewrite(path, file["path"]):
+                entry["sha256"] = digests(path)[0]
+                entry["size"] = path.stat().st_size
+            if path.parent == self.staging:
+                move(path, self.root / self.target(file))
+        shutil.rmtree(self.root / STATE, ignore_errors=True)
+        for directory, _, names in os.walk(self.root):
+            for name in names:
+                path = Path(directory) / name
+                self.concealer.check(path, path.relative_to(self.root).as_posix())
+
+    def fill(self):
+        if self.restore():
+            return True
+        self.manifest.unlink(missing_ok=True)
+        self.staging.mkdir(parents=True, exist_ok=True)
+        flush(self.manifest.parent)
+        hub = Hub(self.spec)
+        missing = [f for f in self.spec["files"] if f["path"] not in self.done]
+        missing.sort(key=lambda f: -f["size"])  # the longest first, so that none is left alone at the end
+        pool = concurrent.futures.ThreadPoolExecutor(self.spec["workers"])
+        tasks = [pool.submit(self.obtain, hub, f) for f in missing]
+        for task in concurrent.futures.as_completed(tasks):
+            task.result()  # the first failure ends the process, and with it the other downloads
+        pool.shutdown()
+        if self.concealer:
+            self.conceal()
+        shutil.rmtree(self.staging, ignore_errors=True)
+        self.write_manifest()
+        return False
+
+    def write_manifest(self):
+        manifest = {"format": FORMAT, "volume": self.spec["volume"]}
+        if not self.concealer:
+            manifest |= {"model": self.spec["repo"], "commit": self.spec["commit"], "revision": self.spec["revision"]}
+        manifest["created"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        manifest["files"] = sorted(self.done.values(), key=lambda e: e["path"])
+        write_atomically(self.manifest, json.dumps(manifest, indent=1).encode())
+        subprocess.run(["sync", str(self.root)], check=True, stdin=subprocess.DEVNULL)
+
+    def progress(self, event="progress", **fields):
+        with self.lock:
+            done = set(self.done)
+        have = 0
+        for file in self.spec["files"]:
+            if file["path"] in done:
+                have += file["size"]
+                continue
+            for suffix in (".part", ".whole"):
+                try:
+                    have += min(self.staged(file, suffix).stat().st_size, file["size"])
+                except FileNotFoundError:
+                    pass
+        total = sum(f["size"] for f in self.spec["files"])
+        self.output.emit(event=event, bytes=have, total=total, files=len(done), of=len(self.spec["files"]), **fields)
+
+
+def read_spec():
+    signal.alarm(SPEC_SECONDS)
+    line = sys.stdin.readline()
+    signal.alarm(0)
+    try:
+        return json.loads(line)
+    except ValueError:
+        raise Failure("spec", "stdin held no orders") from None
+
+
+def run(output):
+    spec = read_spec()
+    for file in spec["files"]:
+        parts = file["path"].split("/")
+        if not all(parts) or {"..", "."} & set(parts) or parts[0] == STATE:
+            raise Failure("spec", "a file would lie outside of the volume")
+    volume = Volume(spec, output)
+    ended = threading.Event()
+
+    def report():
+        while not ended.wait(PROGRESS_SECONDS):
+            volume.progress()
+
+    volume.progress()
+    reporter = threading.Thread(target=report, daemon=True)
+    reporter.start()
+    try:
+        cached = volume.fill()
+    finally:
+        ended.set()
+        reporter.join()
+    volume.progress("done", cached=cached)
+
+
+def main():
+    output = Output()
+
+    def interrupted(*_):
+        # What was fetched stays on the volume. Threads may hold the output's
+        # lock, so this writes past it.
+        os.write(1, b'\n{"event": "error", "code": "stopped", "message": "the download was stopped"}\n')
+        os._exit(143)
+
+    signal.signal(signal.SIGTERM, interrupted)
+    signal.signal(signal.SIGINT, interrupted)
+    try:
+        run(output)
+    except Failure as failure:
+        output.emit(**failure.report)
+        os._exit(1)  # without waiting for threads that still fetch
+    except CannotHide as error:
+        output.emit(event="error", code="cannot_hide", message=str(error))
+        os._exit(1)
+    except OSError as error:
+        code = "disk_full" if error.errno in DISK_FULL else "io"
+        output.emit(event="error", code=code, message=os.strerror(error.errno or errno.EIO))
+        os._exit(1)
+    except Exception as error:
+        # The text of an unforeseen exception may hold a name or a URL.
+        line = error.__traceback__
+        while line.tb_next:
+            line = line.tb_next
+        output.emit(event="error", code="internal", message=f"{type(error).__name__} in line {line.tb_lineno}")
+        os._exit(1)
+
+
+main()
