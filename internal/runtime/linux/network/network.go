@@ -77,12 +77,9 @@ func Serve(fd int, policy Policy, opts Options) (*Network, error) {
 	if n.link, err = newLink(fd, opts.MTU); err != nil {
 		return nil, fmt.Errorf("serve network: %w", err)
 	}
-	if n.stack, err = newStack(n.link); err != nil {
-		return nil, fmt.Errorf("serve network: %w", err)
-	}
 	n.alive, n.cancel = context.WithCancel(context.Background())
 	n.close = sync.OnceFunc(n.shutdown)
-	if err := n.forward(); err != nil {
+	if err := n.openStack(); err != nil {
 		n.close()
 		return nil, fmt.Errorf("serve network: %w", err)
 	}

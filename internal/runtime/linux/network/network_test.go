@@ -181,7 +181,7 @@ func TestResetsPass(t *testing.T) {
 	require.NoError(t, conn.(*net.TCPConn).SetLinger(0))
 	require.NoError(t, conn.Close())
 	_, err = io.Copy(io.Discard, server)
-	require.ErrorIs(t, err, unix.ECONNRESET)
+	require.ErrorIs(t, err, unix.ECONNRESET, "a reset is not an end")
 }
 
 func TestUDP(t *testing.T) {
@@ -291,7 +291,7 @@ func TestClose(t *testing.T) {
 	require.NoError(t, n.Close())
 	for _, conn := range conns {
 		_, err := conn.Read(make([]byte, 1))
-		require.ErrorIs(t, err, unix.ECONNRESET)
+		require.ErrorIs(t, err, unix.ECONNRESET, "a reset is not an end")
 		require.NoError(t, conn.Close())
 	}
 	require.NoError(t, flow.Close())

@@ -25,22 +25,34 @@ const (
 	connectionBuffer = 1 << 20 // bytes in each direction
 )
 
-// newStack makes a TCP/IP stack on the link that takes every address for its
-// own.
-func newStack(l *link) (*stack.Stack, error) {
-	s := stack.New(stack.Options{
+// openStack makes a TCP/IP stack on the link that takes every address for its
+// own and hands what the sandbox sends to the relays.
+func (n *Network) openStack() error {
+	n.stack = stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, arp.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4},
 	})
-	if err := configure(s, ethernet.New(l)); err != nil {
-		l.Close()
-		s.Destroy()
-		return nil, err
+	if err := setOptions(n.stack); err != nil {
+		return err
 	}
-	return s, nil
+	// More than ever run: the stack ignores what goes beyond, and ignored is
+	// not refused.
+	connections := tcp.NewForwarder(n.stack, connectionBuffer, 2*maxConnections, n.acceptTCP)
+	flows := udp.NewForwarder(n.stack, n.acceptUDP)
+	n.stack.SetTransportProtocolHandler(tcp.ProtocolNumber, connections.HandlePacket)
+	n.stack.SetTransportProtocolHandler(udp.ProtocolNumber, flows.HandlePacket)
+	n.stack.SetTransportProtocolHandler(icmp.ProtocolNumber4, swallowEcho)
+	// Packets come from here on.
+	if err := addInterface(n.stack, ethernet.New(n.link)); err != nil {
+		return err
+	}
+	if n.policy.Resolves() {
+		return n.serveDNS()
+	}
+	return nil
 }
 
-func configure(s *stack.Stack, l stack.LinkEndpoint) error {
+func setOptions(s *stack.Stack) error {
 	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: connectionBuffer, Max: connectionBuffer}
 	send := tcpip.TCPSendBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: connectionBuffer, Max: connectionBuffer}
 	sack := tcpip.TCPSACKEnabled(true)
@@ -51,7 +63,10 @@ func configure(s *stack.Stack, l stack.LinkEndpoint) error {
 			return stackError("set TCP option", err)
 		}
 	}
+	return nil
+}
 
+func addInterface(s *stack.Stack, l stack.LinkEndpoint) error {
 	if err := s.CreateNIC(nic, l); err != nil {
 		return stackError("create interface", err)
 	}
@@ -73,20 +88,6 @@ func configure(s *stack.Stack, l stack.LinkEndpoint) error {
 	sandbox := netip.MustParsePrefix(subnet)
 	destination := tcpip.AddressWithPrefix{Address: toTCPIP(sandbox.Addr()), PrefixLen: sandbox.Bits()}
 	s.SetRouteTable([]tcpip.Route{{Destination: destination.Subnet(), NIC: nic}})
-	return nil
-}
-
-// forward hands what the sandbox sends to the relays.
-func (n *Network) forward() error {
-	// More than ever run: the stack ignores what goes beyond, and ignored is
-	// not refused.
-	connections := tcp.NewForwarder(n.stack, connectionBuffer, 2*maxConnections, n.acceptTCP)
-	n.stack.SetTransportProtocolHandler(tcp.ProtocolNumber, connections.HandlePacket)
-	n.stack.SetTransportProtocolHandler(udp.ProtocolNumber, udp.NewForwarder(n.stack, n.acceptUDP).HandlePacket)
-	n.stack.SetTransportProtocolHandler(icmp.ProtocolNumber4, swallowEcho)
-	if n.policy.Resolves() {
-		return n.serveDNS()
-	}
 	return nil
 }
 

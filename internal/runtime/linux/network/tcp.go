@@ -74,7 +74,8 @@ func (n *Network) connect(r *tcp.ForwarderRequest) (*connection, error) {
 	var queue waiter.Queue
 	endpoint, terr := r.CreateEndpoint(&queue)
 	if terr != nil {
-		return nil, errors.Join(stackError("accept connection", terr), out.Close())
+		// The sandbox may have connected and reset in one breath.
+		return nil, errors.Join(stackError("accept connection", terr), reset(outside))
 	}
 	endpoint.SocketOptions().SetDelayOption(false)
 	return &connection{
@@ -127,7 +128,11 @@ func (c *connection) copy(to io.Writer, from io.Reader, end func() error) {
 func (c *connection) abort() {
 	c.once.Do(func() {
 		c.endpoint.Abort()
-		_ = c.outside.SetLinger(0)
-		_ = c.outside.Close()
+		_ = reset(c.outside)
 	})
+}
+
+// reset closes a connection such that the peer sees it fail.
+func reset(conn *net.TCPConn) error {
+	return errors.Join(conn.SetLinger(0), conn.Close())
 }
