@@ -1,0 +1,275 @@
+// Package modalserver serves Modal's protocol: the ModalClient and
+// TaskCommandRouter services that Modal's own clients call, and the state
+// behind them. What isolates and runs processes lies behind package runtime.
+package modalserver
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+
+	"github.com/ajobi-uhc/seer-go/internal/runtime"
+)
+
+const (
+	maxMessage   = 100 << 20 // bytes; the clients' own limit
+	streamWindow = 8 << 20   // bytes in flight per stream
+)
+
+// Config says what a Server runs on.
+type Config struct {
+	// Runtime runs the sandboxes. It stays the caller's: Close ends the
+	// sandboxes but not the runtime.
+	Runtime runtime.Runtime
+	// StateDir keeps what has a name (apps, images, secrets, volumes) across
+	// restarts; several servers may share it. "" = in memory only.
+	StateDir string
+	// Listen is the address to serve on. "" = 127.0.0.1 and a free port.
+	Listen string
+	// TokenID and TokenSecret are what clients must present. "" = anything.
+	TokenID, TokenSecret string
+	// AdvertisedHost is the host, or host:port, that clients are told for
+	// tunnels. "" = where the tunnel really listens.
+	AdvertisedHost string
+	// Secrets are named secrets that exist from the start, in every environment.
+	Secrets map[string]map[string]string
+	// Proxies are the names of proxies that exist. They change no traffic.
+	Proxies []string
+	// Logger takes what the server has to say. nil = nothing.
+	Logger *slog.Logger
+	// Hook sees every call before it runs. nil = none.
+	Hook Hook
+}
+
+// Server is a running server. Its methods may be called from any goroutine.
+type Server struct {
+	pb.UnimplementedModalClientServer
+	pb.UnimplementedTaskCommandRouterServer
+
+	runtime  runtime.Runtime
+	log      *slog.Logger
+	hook     Hook
+	auth     *authority
+	store    *store
+	names    catalog
+	spoolDir string
+	secrets  *secretBook
+	proxies  map[string]string // ID by name
+	builds   *buildBook
+	calls    *callBook
+	mounts   *mountBook
+
+	address    string
+	advertised string
+	tls        *tls.Config
+	listener   *sniffingListener
+	grpc       *grpc.Server
+
+	ctx      context.Context // ends when Close begins
+	cancel   context.CancelFunc
+	work     sync.WaitGroup // builds, creates, watchers, tunnels
+	closing  sync.Once
+	closeErr error
+
+	mu           sync.Mutex
+	closed       bool
+	sandboxes    map[string]*sandbox // by sandbox ID
+	tasks        map[string]*sandbox // by task ID
+	lastCreated  time.Time
+	sandboxNames map[string]*sandbox  // the last holder, by app and name
+	ephemeral    map[string]time.Time // volumes that live as long as their heartbeat
+}
+
+// SandboxInfo describes a running sandbox.
+type SandboxInfo struct {
+	ID, TaskID, App, Name string
+	Image                 string
+	Command               []string
+	Tags                  map[string]string
+	Created               time.Time
+}
+
+// New starts a server. The caller must Close it.
+func New(cfg Config) (*Server, error) {
+	if cfg.Runtime == nil {
+		return nil, errors.New("start server: no runtime")
+	}
+	if cfg.Listen == "" {
+		cfg.Listen = "127.0.0.1:0"
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	st, err := openStore(cfg.StateDir)
+	if err != nil {
+		return nil, fmt.Errorf("start server: %w", err)
+	}
+	spoolDir := ""
+	if cfg.StateDir != "" {
+		spoolDir = filepath.Join(cfg.StateDir, "spool")
+		if err := os.MkdirAll(spoolDir, 0o700); err != nil {
+			return nil, fmt.Errorf("start server: %w", err)
+		}
+	}
+	auth, err := newAuthority(cfg.TokenID, cfg.TokenSecret, st)
+	if err != nil {
+		return nil, fmt.Errorf("start server: %w", err)
+	}
+	listener, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("start server: %w", err)
+	}
+	tlsConfig, err := selfSigned(listener.Addr(), cfg.AdvertisedHost)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start server: %w", err), listener.Close())
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Server{
+		runtime:      cfg.Runtime,
+		log:          cfg.Logger,
+		hook:         cfg.Hook,
+		auth:         auth,
+		store:        st,
+		names:        catalog{st},
+		spoolDir:     spoolDir,
+		secrets:      newSecretBook(cfg.Secrets),
+		proxies:      map[string]string{},
+		builds:       newBuildBook(),
+		calls:        newCallBook(),
+		mounts:       newMountBook(),
+		address:      listener.Addr().String(),
+		advertised:   cfg.AdvertisedHost,
+		tls:          tlsConfig,
+		listener:     newSniffingListener(listener, tlsConfig),
+		ctx:          ctx,
+		cancel:       cancel,
+		sandboxes:    map[string]*sandbox{},
+		tasks:        map[string]*sandbox{},
+		sandboxNames: map[string]*sandbox{},
+		ephemeral:    map[string]time.Time{},
+	}
+	for _, name := range cfg.Proxies {
+		s.proxies[name] = newID("pr-")
+	}
+	s.grpc = grpc.NewServer(
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxSendMsgSize(maxMessage),
+		grpc.InitialWindowSize(streamWindow),
+		grpc.InitialConnWindowSize(2*streamWindow),
+		grpc.WaitForHandlers(true),
+		// Clients ping every 30 s even when they have no call open.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.ChainUnaryInterceptor(s.interceptUnary),
+		grpc.ChainStreamInterceptor(s.interceptStream),
+		grpc.UnknownServiceHandler(unknownMethod),
+	)
+	pb.RegisterModalClientServer(s.grpc, s)
+	pb.RegisterTaskCommandRouterServer(s.grpc, s)
+	s.work.Go(func() {
+		if err := s.grpc.Serve(s.listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			s.log.ErrorContext(ctx, "server stopped", "error", err)
+		}
+	})
+	s.work.Go(s.sweepUntilClosed)
+	return s, nil
+}
+
+// URL is the server's address as clients take it: http://HOST:PORT.
+func (s *Server) URL() string { return "http://" + s.address }
+
+// Sandboxes lists the running sandboxes, oldest first.
+func (s *Server) Sandboxes() []SandboxInfo {
+	var infos []SandboxInfo
+	for _, sb := range s.all() {
+		if !sb.over() {
+			infos = append(infos, sb.info())
+		}
+	}
+	return infos
+}
+
+// all returns every sandbox that is still known, oldest first.
+func (s *Server) all() []*sandbox {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.SortedFunc(maps.Values(s.sandboxes), func(a, b *sandbox) int { return a.created.Compare(b.created) })
+}
+
+// Close ends every sandbox and build, waits for them and stops serving. Later
+// calls return what the first one did.
+func (s *Server) Close() error {
+	s.closing.Do(func() { s.closeErr = s.close() })
+	return s.closeErr
+}
+
+func (s *Server) close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.cancel()
+	var errs []error
+	var ending sync.WaitGroup
+	var mu sync.Mutex
+	for _, sb := range s.all() {
+		ending.Go(func() {
+			if err := sb.end(context.Background(), endedServerClosed); err != nil {
+				mu.Lock()
+				errs = append(errs, err)
+				mu.Unlock()
+			}
+		})
+	}
+	ending.Wait()
+	s.grpc.Stop()
+	s.work.Wait()
+	for _, sb := range s.all() {
+		sb.release()
+	}
+	for id := range s.ephemeral {
+		if err := s.runtime.RemoveVolume(context.Background(), id); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close server: %w", err)
+	}
+	return nil
+}
+
+// begin starts work that Close waits for; it reports false once Close has begun.
+func (s *Server) begin(work func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.work.Go(work)
+	return true
+}
+
+func errClosing() error { return status.Error(codes.Unavailable, "server is closing") }
+
+// unknownMethod answers calls that the generated code does not know: newer
+// clients have more of them.
+func unknownMethod(_ any, stream grpc.ServerStream) error {
+	name, _ := grpc.MethodFromServerStream(stream)
+	return status.Errorf(codes.Unimplemented, "method %s not implemented", shortMethod(name))
+}
+
+func shortMethod(full string) string { return full[strings.LastIndexByte(full, '/')+1:] }
