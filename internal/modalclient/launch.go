@@ -18,6 +18,7 @@ import (
 const (
 	markVariable = "SEER_EXEC"
 	maxArgv      = 64 << 10  // bytes of an argv, as modal-go allows
+	maxLinewise  = 4 << 10   // bytes; shells take longer values line by line too slowly
 	maxArgument  = 128 << 10 // bytes of one argument and its NUL, as Linux has it
 )
 
@@ -65,6 +66,10 @@ func (p *Process) prepare(ctx context.Context, spec ExecSpec) (launch, error) {
 func encodeHeader(spec ExecSpec) []byte {
 	var b bytes.Buffer
 	value := func(s string) {
+		if len(s) > maxLinewise {
+			fmt.Fprintf(&b, "-%d\n%s", len(s), s)
+			return
+		}
 		fmt.Fprintf(&b, "%d\n%s\n", strings.Count(s, "\n")+1, s)
 	}
 	fmt.Fprintf(&b, "%d\n", len(spec.Env))
@@ -161,7 +166,15 @@ func (h *headerReader) number() int {
 
 func (h *headerReader) value() string {
 	lines := make([]string, 0, 1)
-	for range h.number() {
+	n := h.number()
+	if n < 0 {
+		data := make([]byte, -n)
+		if h.err == nil {
+			_, h.err = io.ReadFull(h.r, data)
+		}
+		return string(data)
+	}
+	for range n {
 		lines = append(lines, h.line())
 	}
 	return strings.Join(lines, "\n")

@@ -22,7 +22,7 @@ func (s *Sandbox) Logs(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		defer context.AfterFunc(s.life, cancel)()
+		defer context.AfterFunc(s.client.life, cancel)()
 		chunks := make(chan string)
 		group, groupCtx := errgroup.WithContext(ctx)
 		for _, fd := range []pb.FileDescriptor{pb.FileDescriptor_FILE_DESCRIPTOR_STDOUT, pb.FileDescriptor_FILE_DESCRIPTOR_STDERR} {

@@ -172,8 +172,10 @@ func (s *Sandbox) ended() error {
 
 func (s *Sandbox) setExit(result *pb.GenericResult) error {
 	exit := exitOf(result)
-	s.exit.Store(&exit)
-	return s.ended()
+	s.exit.CompareAndSwap(nil, &exit)
+	err := s.ended()
+	s.cancel(err) // whatever still runs here has ended with it
+	return err
 }
 
 // check asks whether the sandbox has ended, waiting up to patience for it to

@@ -3,7 +3,8 @@
 #   pipe COMMAND...   with the standard input that there is
 #   head              environment and command come first on standard input
 #   file PATH         environment and command are in a file, which is removed
-# Values may have several lines, so each comes after a line with their number.
+# A value is a line with the number of its lines, and these; or, where it is
+# large, a line with minus the number of its bytes, and these.
 export "$1"
 case $2 in
 null) shift 2; exec "$@" </dev/null ;;
@@ -13,7 +14,13 @@ file) exec 3<"$3" && rm -f -- "$3" || exit 125 ;;
 esac
 seer_line=
 seer_next() {
-	IFS= read -r seer_lines <&3 && IFS= read -r seer_value <&3 || exit 125
+	IFS= read -r seer_lines <&3 || exit 125
+	if [ "$seer_lines" -lt 0 ]; then
+		seer_value=$(dd bs="${seer_lines#-}" count=1 iflag=fullblock <&3 2>/dev/null && echo .) || exit 125
+		seer_value=${seer_value%.}
+		return
+	fi
+	IFS= read -r seer_value <&3 || exit 125
 	while [ "$seer_lines" -gt 1 ]; do
 		IFS= read -r seer_line <&3 || exit 125
 		seer_value="$seer_value

@@ -6,7 +6,7 @@ path=$1
 mode=$2
 if [ -L "$path" ]; then
 	path=$(readlink -f -- "$path" && echo .) || exit 1
-	path=${path%??}
+	path=${path%?.}
 fi
 if [ -d "$path" ]; then
 	echo "$path: Is a directory" >&2
