@@ -111,8 +111,8 @@ type ExitError struct {
 	Command string // its name, without arguments
 	Code    int    // exit status; 128+Signal when a signal ended the command
 	Signal  int    // number of the signal that ended the command; 0 = none did
-	Stdout  []byte // the end of what it printed, as far as the call collected it
-	Stderr  []byte // likewise
+	Stdout  string // the end of what it printed, as far as the call collected it
+	Stderr  string // likewise
 }
 
 func (e *ExitError) Error() string {
@@ -123,10 +123,10 @@ func (e *ExitError) Error() string {
 	if e.Command != "" {
 		text = e.Command + ": " + text
 	}
-	if tail := quotedTail(string(e.Stderr)); tail != "" {
+	if tail := quotedTail(e.Stderr); tail != "" {
 		return text + tail
 	}
-	return text + quotedTail(string(e.Stdout))
+	return text + quotedTail(e.Stdout)
 }
 
 // TimeoutError means that something took longer than it was given. It matches

@@ -53,6 +53,7 @@ type repoURL struct {
 	clone string // what git is given
 	name  string // last part of the path, without .git
 	https bool
+	ssh   bool
 }
 
 var (
@@ -75,9 +76,9 @@ func parseRepoURL(raw string) (repoURL, error) {
 	case urlScheme.MatchString(text):
 		return parseFullURL(text)
 	case githubShort.MatchString(text):
-		return newRepoURL("https://github.com/"+text, text, true)
+		return newRepoURL("https://github.com/"+text, text, "https")
 	case scpLike.MatchString(text):
-		return newRepoURL(text, scpLike.FindStringSubmatch(text)[3], false)
+		return newRepoURL(text, scpLike.FindStringSubmatch(text)[3], "ssh")
 	case strings.HasPrefix(text, "."), strings.HasPrefix(text, "/"), strings.HasPrefix(text, "~"):
 		return repoURL{}, errors.New("is a path on this machine: mount it with LocalDirs, or give a URL to clone")
 	case strings.Count(text, "/") >= 2 && hostName.MatchString(text[:strings.Index(text, "/")]):
@@ -119,10 +120,13 @@ func parseFullURL(text string) (repoURL, error) {
 		return repoURL{}, errors.New("is a page inside a repository: give https://github.com/org/repo, and Branch or Commit for a version of it")
 	}
 	parsed.Scheme = scheme
-	return newRepoURL(parsed.String(), strings.TrimPrefix(parsed.EscapedPath(), "/"), scheme == "https")
+	return newRepoURL(parsed.String(), strings.TrimPrefix(parsed.EscapedPath(), "/"), scheme)
 }
 
-func newRepoURL(clone, repository string, https bool) (repoURL, error) {
+func newRepoURL(clone, repository, scheme string) (repoURL, error) {
+	if repository == "" {
+		return repoURL{}, errors.New("has no repository name at its end: " + repoURLForms)
+	}
 	if !repoPath.MatchString(repository) || strings.HasPrefix(repository, "-") {
 		return repoURL{}, errors.New("has characters that no repository's path has: " + repoURLForms)
 	}
@@ -133,7 +137,7 @@ func newRepoURL(clone, repository string, https bool) (repoURL, error) {
 	if !validRepoName(name) {
 		return repoURL{}, errors.New("has no repository name at its end: " + repoURLForms)
 	}
-	return repoURL{clone: clone, name: name, https: https}, nil
+	return repoURL{clone: clone, name: name, https: scheme == "https", ssh: scheme == "ssh"}, nil
 }
 
 var repoName = regexp.MustCompile(`^[A-Za-z0-9._~+@][A-Za-z0-9._~+@-]*$`)

@@ -16,15 +16,17 @@ import (
 
 // Validate finds everything that is wrong with the config and returns it as
 // one *[ConfigError], or nil. It reads the process environment, the .env file
-// and the local files that the config names, and provisions nothing. Start
-// does the same first.
+// and the names of local files, and neither connects nor provisions anything.
+// Start does the same first. What only the backend knows, such as the Python
+// versions of a machine, Start finds.
 func (c SandboxConfig) Validate(opts ...Option) error {
 	o := newOptions(opts)
 	lookup, err := newSecretLookup(o.envFile)
 	if err != nil {
 		return err
 	}
-	env := validationEnv{lookup: lookup, stat: os.Stat}
+	backend, err := chooseBackend(o)
+	env := validationEnv{lookup: lookup, stat: os.Stat, local: err == nil && backend.name == "local"}
 	if problems := c.validate(env); len(problems) > 0 {
 		return &ConfigError{Problems: problems}
 	}
@@ -34,10 +36,10 @@ func (c SandboxConfig) Validate(opts ...Option) error {
 // validationEnv is what a config is judged against.
 type validationEnv struct {
 	lookup  secretLookup
-	stat    func(path string) (fs.FileInfo, error)
-	pythons []string // the versions that the backend has; nil = any
-	local   bool     // the backend is this machine
-	scoped  bool     // the sandbox will serve functions
+	stat    func(path string) (fs.FileInfo, error) // nil = nothing of this machine is copied
+	pythons []string                               // the versions that the backend has; nil = any
+	local   bool                                   // the backend is this machine
+	scoped  bool                                   // the sandbox will serve functions
 }
 
 // validate returns every problem of the config, in the order of its fields.
@@ -223,6 +225,9 @@ func (v *validator) mount(field string, mount Mount, wantDir bool, targets map[s
 }
 
 func (v *validator) source(field, source string, wantDir bool) {
+	if v.env.stat == nil {
+		return
+	}
 	if source == "" {
 		v.problem(field, `""`, "say which %s of this machine", kindName(wantDir))
 		return
