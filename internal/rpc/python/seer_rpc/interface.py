@@ -1,0 +1,123 @@
+"""Loads one interface file: what its author may use, and what came of it."""
+
+import builtins
+import inspect
+import linecache
+import os
+import sys
+import traceback
+import types
+
+from . import describe
+
+MODULE = "seer_interface"
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+
+
+class LoadFailed(Exception):
+    """The interface file cannot be served: {type, message, traceback}."""
+
+    def __init__(self, kind, message, shown):
+        super().__init__(message)
+        self.answer = {"type": kind, "message": message, "traceback": shown}
+
+
+class Exposed:
+    """What @expose collected."""
+
+    def __init__(self):
+        self.targets = []
+
+    def expose(self, target=None, *, serial=False):
+        """Makes a function callable from outside; serial=True runs one call of it at a time."""
+        if target is None:
+            return lambda later: self.expose(later, serial=serial)
+        self.targets.append((target, serial))
+        return target
+
+
+class Models:
+    """The model table behind get_model_path and list_configured_models."""
+
+    def __init__(self, table):
+        self.table = table
+
+    def get_model_path(self, name=None):
+        """Where a configured model lies; its ID or variable name may be left out if there is one model."""
+        if name is None and len(self.table) == 1:
+            return self.table[0]["path"]
+        for key in ("name", "var_name"):
+            for entry in self.table:
+                if name is not None and entry.get(key) == name:
+                    return entry["path"]
+        raise ValueError(f"model {name!r} is not configured; configured: {self.list_configured_models()}")
+
+    def list_configured_models(self):
+        """The names of the configured models."""
+        return [entry["name"] for entry in self.table]
+
+
+def load(spec):
+    """Runs the file. Returns [(target, description)], or raises LoadFailed."""
+    exposed, models = Exposed(), Models(spec.get("models") or [])
+    builtins.expose = exposed.expose
+    builtins.get_model_path = models.get_model_path
+    builtins.list_configured_models = models.list_configured_models
+    filename, source = spec["filename"], spec["source"]
+    module = types.ModuleType(MODULE)
+    module.__file__ = os.path.join(os.getcwd(), os.path.basename(filename))
+    sys.modules[MODULE] = module
+    lines = source.splitlines(True)
+    linecache.cache[filename] = (len(source), None, lines, filename)
+    try:
+        exec(compile(source, filename, "exec", dont_inherit=True), module.__dict__)
+    except BaseException as error:
+        raise LoadFailed(type(error).__name__, text(error), trace(error)) from None
+    return described(exposed, filename)
+
+
+def described(exposed, filename):
+    if not exposed.targets:
+        message = f"{filename} exposes nothing: put @expose above each function to serve"
+        raise LoadFailed("NothingExposed", message, f"NothingExposed: {message}")
+    served, refused = {}, []
+    for target, serial in exposed.targets:
+        try:
+            description = describe.function(target, serial)
+        except describe.Unservable as error:
+            refused.append((target, str(error)))
+            continue
+        if description["name"] in served:
+            refused.append((target, f"{description['name']}: is exposed twice"))
+        served[description["name"]] = (target, description)
+    if refused:
+        message = "; ".join(reason for _, reason in refused)
+        shown = "".join(place(target, filename) + f"Unservable: {reason}\n" for target, reason in refused)
+        raise LoadFailed("Unservable", message, shown.rstrip("\n"))
+    return list(served.values())
+
+
+def place(target, filename):
+    code = getattr(inspect.unwrap(target), "__code__", None)
+    if code is None:
+        return f'  File "{filename}"\n'
+    return f'  File "{code.co_filename}", line {code.co_firstlineno}, in {code.co_name}\n'
+
+
+def text(error):
+    try:
+        return str(error)
+    except Exception:
+        return f"<{type(error).__name__} whose text cannot be read>"
+
+
+def trace(error):
+    """The traceback without this package's own frames."""
+    shown = traceback.TracebackException(type(error), error, error.__traceback__)
+    part, seen = shown, set()
+    while part is not None and id(part) not in seen:
+        seen.add(id(part))
+        kept = [frame for frame in part.stack if not frame.filename.startswith(_PACKAGE)]
+        part.stack = traceback.StackSummary.from_list(kept)
+        part = part.__cause__ or part.__context__
+    return "".join(shown.format()).rstrip("\n")

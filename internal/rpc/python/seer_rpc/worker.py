@@ -1,0 +1,299 @@
+"""One service's own process: loads its interface file and runs its functions.
+
+It gets a control socket. Over it come connections, each served by a thread of
+its own, and cancellations. When the control socket closes, the server is gone
+and the process group ends.
+"""
+
+import asyncio
+import builtins
+import collections.abc
+import contextvars
+import ctypes
+import inspect
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import _thread
+
+from . import arguments, interface, values, wire
+
+
+class CallCancelled(SystemExit):
+    """Raised inside a call whose caller is gone or whose time is up.
+
+    A SystemExit, so that one that strikes late ends its thread without a word.
+    """
+
+
+class Function:
+    def __init__(self, target, description):
+        self.target = target
+        self.name = description["name"]
+        self.stream = description["stream"]
+        self.lock = threading.Lock() if description["serial"] else None
+        self.binder = arguments.Binder(self.name, target)
+
+
+class Loop:
+    """The one event loop of the service, started when the first coroutine comes."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.loop = None
+
+    def submit(self, coroutine):
+        with self.lock:
+            if self.loop is None:
+                self.loop = asyncio.new_event_loop()
+                threading.Thread(target=self.loop.run_forever, name="event loop", daemon=True).start()
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+
+class Service:
+    def __init__(self, spec):
+        loaded = interface.load(spec)
+        self.functions = {description["name"]: Function(target, description) for target, description in loaded}
+        self.descriptions = [description for _, description in loaded]
+        self.context = contextvars.copy_context()
+        self.tracebacks = bool(spec.get("tracebacks"))
+        self.arrays = bool(spec.get("arrays"))
+        self.loop = Loop()
+
+
+class Connection:
+    """One thread that answers one call after another."""
+
+    def __init__(self, service, sock):
+        self.service = service
+        self.sock = sock
+        self.lock = threading.Lock()
+        self.thread = None
+        self.running = False
+        self.cancelled = False
+        self.future = None
+
+    def serve(self):
+        self.thread = threading.get_ident()
+        try:
+            while True:
+                meta, body = wire.receive_request(self.sock)
+                self.answer(meta, body)
+        except (OSError, CallCancelled):
+            pass
+        finally:
+            self.sock.close()
+
+    def cancel(self):
+        """Best effort: code that is inside C (a sleep, a kernel) notices when it comes back."""
+        with self.lock:
+            self.cancelled = True
+            if self.future is not None:
+                self.future.cancel()
+            elif self.running:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.thread), ctypes.py_object(CallCancelled))
+
+    def answer(self, meta, body):
+        function = self.service.functions.get(meta["function"])
+        if function is None:
+            self.fail(404, {"type": "UnknownFunction", "message": f"no function {meta['function']} is exposed"})
+            return
+        try:
+            positional, keywords = function.binder.bind(parse(body))
+        except arguments.BadArguments as error:
+            self.fail(400, {"type": "TypeError", "message": str(error), "bases": ["TypeError"]})
+            return
+        except (ValueError, TypeError, RecursionError) as error:
+            self.fail(400, {"type": "BadRequest", "message": f"{function.name}: {error}", "bases": ["ValueError"]})
+            return
+        try:
+            self.mark(True)
+            self.service.context.copy().run(self.run, function, positional, keywords, meta)
+        except CallCancelled:
+            raise
+        except (wire.Closed, BrokenPipeError, ConnectionResetError):
+            if self.gone():
+                raise
+            self.report(sys.exc_info()[1])
+        except BaseException as error:
+            self.report(error)
+        finally:
+            self.mark(False)
+
+    def gone(self):
+        """Whether the caller hung up; otherwise a connection error is the function's own."""
+        try:
+            return self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def mark(self, running):
+        with self.lock:
+            if self.cancelled:
+                raise CallCancelled
+            self.running = running
+
+    def run(self, function, positional, keywords, meta):
+        if function.lock is None:
+            self.invoke(function, positional, keywords, meta)
+            return
+        while not function.lock.acquire(timeout=0.1):
+            if self.cancelled:
+                raise CallCancelled
+        try:
+            self.invoke(function, positional, keywords, meta)
+        finally:
+            function.lock.release()
+
+    def invoke(self, function, positional, keywords, meta):
+        result = function.target(*positional, **keywords)
+        if inspect.iscoroutine(result):
+            result = self.wait(result)
+        if function.stream:
+            self.stream(function, result, meta)
+            return
+        if isinstance(result, collections.abc.Iterator):
+            result = list(result)
+        data = self.encode(function, "result", result, meta)
+        wire.send_frame(self.sock, wire.RESULT, b'{"result":' + data + b"}")
+
+    def stream(self, function, items, meta):
+        if hasattr(items, "__aiter__"):
+            items = self.drain(items.__aiter__())
+        try:
+            for index, item in enumerate(items):
+                data = self.encode(function, f"item {index}", item, meta)
+                wire.send_frame(self.sock, wire.ITEM, b'{"item":' + data + b"}\n")
+        finally:
+            close = getattr(items, "close", None)
+            if close is not None:
+                close()
+        wire.send_frame(self.sock, wire.DONE, b'{"done":true}\n')
+
+    def drain(self, items):
+        try:
+            while True:
+                try:
+                    item = self.wait(step(items))
+                except StopAsyncIteration:
+                    return
+                yield item
+        finally:
+            if hasattr(items, "aclose"):
+                self.wait(items.aclose())
+
+    def wait(self, coroutine):
+        future = self.service.loop.submit(coroutine)
+        with self.lock:
+            self.future = future
+            if self.cancelled:
+                future.cancel()
+        try:
+            return future.result()
+        finally:
+            with self.lock:
+                self.future = None
+
+    def encode(self, function, what, value, meta):
+        try:
+            return values.dumps(value, meta["tagged"], meta["arrays"] or self.service.arrays)
+        except values.Unsendable as error:
+            raise TypeError(f"{function.name}: {what}{error.where} {error.reason}") from None
+
+    def report(self, error):
+        """The traceback goes to the log, type and message to the caller."""
+        self.mark(True)
+        shown = interface.trace(error)
+        print(shown, file=sys.stderr, flush=True)
+        answer = {"type": type(error).__name__, "message": interface.text(error), "bases": bases(error)}
+        if self.service.tracebacks:
+            answer["traceback"] = shown
+        self.fail(500, answer)
+
+    def fail(self, status, answer):
+        wire.send_frame(self.sock, wire.ERROR, json.dumps({"status": status, "error": answer}).encode("ascii"))
+
+
+async def step(items):
+    return await items.__anext__()
+
+
+def parse(body):
+    given = values.loads(body)
+    if not isinstance(given, dict):
+        raise ValueError("a call takes one JSON object of arguments")
+    return given
+
+
+def bases(error):
+    """The builtin exceptions that this one is, nearest first."""
+    found = [base.__name__ for base in type(error).__mro__ if getattr(builtins, base.__name__, None) is base]
+    return [name for name in found if name not in ("Exception", "BaseException", "object")]
+
+
+class Worker:
+    def __init__(self, control):
+        self.control = control
+        self.service = None
+        self.connections = {}
+
+    def receive(self):
+        """The next control message; the end of the server is the end of this process group."""
+        try:
+            data, fds, _, _ = socket.recv_fds(self.control, wire.CONTROL.size, 1)
+            while data and len(data) < wire.CONTROL.size:
+                data += self.control.recv(wire.CONTROL.size - len(data))
+        except OSError:
+            data = b""
+        if not data:
+            os.killpg(0, signal.SIGKILL)
+        kind, number = wire.CONTROL.unpack(data)
+        return kind, number, socket.socket(fileno=fds[0]) if fds else None
+
+    def run(self):
+        _, _, sock = self.receive()
+        spec, _ = wire.receive_request(sock)
+        sys.path[:0] = ([spec["dir"]] if spec.get("dir") else []) + list(spec.get("python_path") or [])
+        watcher = threading.Thread(target=self.watch, name="control", daemon=True)
+        watcher.start()
+        try:
+            self.service = Service(spec)
+        except interface.LoadFailed as failure:
+            finish_output()
+            wire.send_frame(sock, wire.ERROR, json.dumps(failure.answer).encode("ascii"))
+            return
+        finish_output()
+        wire.send_frame(sock, wire.RESULT, json.dumps(self.service.descriptions).encode("ascii"))
+        sock.close()
+        watcher.join()
+
+    def watch(self):
+        while True:
+            kind, number, sock = self.receive()
+            if kind == wire.CONNECT:
+                self.connections[number] = connection = Connection(self.service, sock)
+                _thread.start_new_thread(connection.serve, ())
+            elif kind == wire.CANCEL:
+                connection = self.connections.pop(number, None)
+                if connection is not None:
+                    connection.cancel()
+
+
+def finish_output():
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass  # the interface file replaced or closed it
+
+
+def main(control_fd):
+    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    sys.path.pop(0)  # this package's own folder
+    Worker(socket.socket(fileno=control_fd)).run()
