@@ -32,7 +32,7 @@ func BenchmarkTransfer(b *testing.B) {
 		require.NoError(b, l.Close())
 		<-done
 	})
-	addr := l.Addr().(*net.TCPAddr).AddrPort()
+	addr := netip.MustParseAddrPort(l.Addr().String())
 	sandbox, _ := startSandbox(b, Policy{Hosts: []netip.AddrPort{addr}}, Options{})
 
 	for name, dial := range map[string]func() (net.Conn, error){
@@ -44,7 +44,7 @@ func BenchmarkTransfer(b *testing.B) {
 		b.Run("download/"+name, func(b *testing.B) {
 			conn, err := dial()
 			require.NoError(b, err)
-			defer conn.Close()
+			defer shut(conn)
 			_, err = conn.Write([]byte{'d'})
 			require.NoError(b, err)
 			b.SetBytes(chunk)
@@ -58,7 +58,7 @@ func BenchmarkTransfer(b *testing.B) {
 		b.Run("upload/"+name, func(b *testing.B) {
 			conn, err := dial()
 			require.NoError(b, err)
-			defer conn.Close()
+			defer shut(conn)
 			_, err = conn.Write([]byte{'u'})
 			require.NoError(b, err)
 			b.SetBytes(chunk)
@@ -76,7 +76,7 @@ const chunk = 1 << 20
 
 // bulk sends or takes bytes until the other side has had enough.
 func bulk(conn net.Conn) {
-	defer conn.Close()
+	defer shut(conn)
 	buf := make([]byte, chunk)
 	if _, err := io.ReadFull(conn, buf[:1]); err != nil {
 		return

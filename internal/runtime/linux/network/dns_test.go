@@ -88,7 +88,7 @@ func (s nameserver) start(t *testing.T) (address string) {
 }
 
 func (s nameserver) answerStream(t *testing.T, conn net.Conn) {
-	defer conn.Close()
+	defer shut(conn)
 	var size uint16
 	if binary.Read(conn, binary.BigEndian, &size) != nil {
 		return

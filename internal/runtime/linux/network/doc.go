@@ -22,16 +22,19 @@
 //
 // The resolver at GatewayIP, port 53 over UDP and TCP, passes queries on to
 // the host's resolver as long as the policy allows anything at all. The names
-// asked for are not checked against the policy. [HostName] is not answered
-// there: the runtime writes it, with HostIP, to the sandbox's /etc/hosts.
+// asked for are not checked against the policy, so a program that means to can
+// carry data out in them; only Blocked prevents that. [HostName] is not
+// answered there: the runtime writes it, with HostIP, to the sandbox's
+// /etc/hosts.
 //
 // # Limits
 //
 // A sandbox holds at most 1024 TCP connections and 512 UDP flows and pending
 // DNS queries, hence so many descriptors of the host. The next one is refused.
-// A connection buffers at most 2 MiB in each direction. A UDP flow ends after
+// A connection buffers about a megabyte in each direction. A UDP flow ends after
 // a minute without a datagram, a DNS query after five seconds.
 //
-// A public address that a router translates to this host is not known as the
-// host's own, and is reached like any other public address.
+// The host's own addresses are read again every three seconds. A public address
+// that a router translates to this host is not known as the host's own, and is
+// reached like any other public address.
 package network

@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/buffer"
@@ -22,6 +23,8 @@ const (
 	// maxFrame is more than an MTU: the sandbox's kernel leaves the cutting of
 	// a large write to a device that does not exist.
 	maxFrame = 1<<16 + header.EthernetMinimumSize // bytes
+
+	lastWrites = time.Second // for the resets that end the connections
 )
 
 // link moves Ethernet frames between a packet socket and a stack. (The
@@ -99,6 +102,9 @@ func (l *link) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) {
 	return pkts.Len(), nil
 }
 
+// expire ends writing soon. A sandbox may let its link take no frames.
+func (l *link) expire() { _ = l.file.SetWriteDeadline(time.Now().Add(lastWrites)) }
+
 // Close ends reading and writing. Wait waits for the former.
 func (l *link) Close() { _ = l.file.Close() }
 
@@ -124,7 +130,7 @@ func (l *link) Capabilities() stack.LinkEndpointCapabilities {
 // LinkAddress is the gateway's hardware address.
 func (l *link) LinkAddress() tcpip.LinkAddress { return gatewayMAC }
 
-// The rest is the Ethernet wrapper's part, or never changes.
+// What follows is the Ethernet wrapper's part, or never changes.
 
 func (l *link) MaxHeaderLength() uint16                 { return 0 }
 func (l *link) ARPHardwareType() header.ARPHardwareType { return header.ARPHardwareEther }

@@ -208,6 +208,7 @@ func startNamespace(tb testing.TB, role string, flags uintptr, env ...string) *n
 	require.NoError(tb, err)
 	theirs := os.NewFile(uintptr(pair[1]), "control")
 	cmd := command(role, flags)
+	cmd.Env = append(cmd.Env, "GORACE=atexit_sleep_ms=0") // not a second for each
 	cmd.Env = append(cmd.Env, env...)
 	cmd.ExtraFiles = []*os.File{theirs}
 	// The death of a thread of this process is not the end of the test.
@@ -260,7 +261,7 @@ func (ns *namespace) dial(tb testing.TB, network, address string) (net.Conn, err
 	domain, sa := sockaddr(tb, address)
 	fd := ns.socket(tb, domain, sockType(network), 0)
 	f := os.NewFile(uintptr(fd), address)
-	defer f.Close()
+	defer shut(f)
 	if err := unix.Connect(fd, sa); err != nil {
 		return nil, os.NewSyscallError("connect", err)
 	}
@@ -271,7 +272,7 @@ func (ns *namespace) mustDial(tb testing.TB, network, address string) net.Conn {
 	tb.Helper()
 	conn, err := ns.dial(tb, network, address)
 	require.NoError(tb, err)
-	tb.Cleanup(func() { conn.Close() })
+	tb.Cleanup(func() { shut(conn) })
 	return conn
 }
 
@@ -286,7 +287,7 @@ func (ns *namespace) bind(tb testing.TB, network, address string) *os.File {
 func (ns *namespace) listen(tb testing.TB, address string) net.Listener {
 	tb.Helper()
 	f := ns.bind(tb, "tcp", address)
-	defer f.Close()
+	defer shut(f)
 	require.NoError(tb, unix.Listen(int(f.Fd()), 1024))
 	l, err := net.FileListener(f)
 	require.NoError(tb, err)
@@ -296,7 +297,7 @@ func (ns *namespace) listen(tb testing.TB, address string) net.Listener {
 func (ns *namespace) listenPacket(tb testing.TB, address string) net.PacketConn {
 	tb.Helper()
 	f := ns.bind(tb, "udp", address)
-	defer f.Close()
+	defer shut(f)
 	c, err := net.FilePacketConn(f)
 	require.NoError(tb, err)
 	return c

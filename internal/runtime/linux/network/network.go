@@ -87,7 +87,7 @@ func Serve(fd int, policy Policy, opts Options) (*Network, error) {
 }
 
 // Close resets every connection, waits until nothing of the network runs and
-// closes the descriptor. It may be called more than once. The error is nil.
+// closes the descriptor. It may be called more than once, and returns nil.
 func (n *Network) Close() error {
 	n.close()
 	return nil
@@ -98,6 +98,7 @@ func (n *Network) shutdown() {
 	n.closed = true
 	n.mu.Unlock()
 	n.cancel()
+	n.link.expire()
 
 	idle := make(chan struct{})
 	go func() {

@@ -60,6 +60,9 @@ func (p Policy) Destination(dst netip.AddrPort, own func(netip.Addr) bool) (neti
 	if p.Blocked {
 		return refuse("the network is blocked")
 	}
+	if !dst.Addr().IsValid() {
+		return refuse("not an address")
+	}
 	toHost := dst.Addr() == netip.MustParseAddr(HostIP)
 	for _, host := range p.Hosts {
 		host = netip.AddrPortFrom(host.Addr().Unmap(), host.Port())
@@ -76,11 +79,14 @@ func (p Policy) Destination(dst netip.AddrPort, own func(netip.Addr) bool) (neti
 		return refuse("not in the list of allowed networks")
 	}
 	for _, class := range refusedClasses() {
-		if contain(class.prefixes, addr) && !(p.Private && class.private) {
+		if class.private && p.Private {
+			continue
+		}
+		if contain(class.prefixes, addr) {
 			return refuse(class.reason)
 		}
 	}
-	if !addr.IsValid() || own(addr) {
+	if own(addr) {
 		return refuse("an address of the host itself")
 	}
 	return dst, nil

@@ -33,7 +33,7 @@ func serveTCP(tb testing.TB, l net.Listener) {
 				return
 			}
 			running.Go(func() {
-				defer conn.Close()
+				defer shut(conn)
 				answer(conn)
 			})
 		}
@@ -52,7 +52,7 @@ func answer(conn net.Conn) {
 		_, _ = io.Copy(conn, io.LimitReader(noise(), size))
 	case "reset": // so many bytes and a reset
 		_, _ = io.Copy(conn, io.LimitReader(noise(), size))
-		_ = conn.(*net.TCPConn).SetLinger(0)
+		_ = asTCP(conn).SetLinger(0)
 	case "put": // the hash of everything up to the end of the stream
 		h := sha256.New()
 		if _, err := io.Copy(h, in); err != nil {
@@ -95,7 +95,7 @@ func put(conn net.Conn, size int64) (hash string, err error) {
 	if _, err := io.Copy(conn, io.LimitReader(noise(), size)); err != nil {
 		return "", err
 	}
-	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+	if err := asTCP(conn).CloseWrite(); err != nil {
 		return "", err
 	}
 	text, err := io.ReadAll(conn)
@@ -122,3 +122,11 @@ func echoPackets(tb testing.TB, c net.PacketConn) {
 		}
 	}()
 }
+
+func asTCP(conn net.Conn) *net.TCPConn {
+	c, _ := conn.(*net.TCPConn)
+	return c
+}
+
+// shut closes what a test is done with, whatever has become of it.
+func shut(c io.Closer) { c.Close() }

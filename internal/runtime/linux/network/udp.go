@@ -45,27 +45,33 @@ func (n *Network) acceptUDP(r *udp.ForwarderRequest) bool {
 	go func() {
 		defer n.running.Done()
 		defer n.datagrams.free()
-		n.relayFlow(inside, address)
+		n.openFlow(inside, address)
 	}()
 	return true
 }
 
-// relayFlow copies datagrams both ways until none has come for flowTimeout.
-func (n *Network) relayFlow(inside net.Conn, address string) {
-	defer func() { _ = inside.Close() }()
+// openFlow continues a flow outside until it ends.
+func (n *Network) openFlow(inside net.Conn, address string) {
 	outside, err := n.dialer.DialContext(n.alive, "udp", address)
 	if err != nil {
+		_ = inside.Close()
 		return
 	}
+	relayDatagrams(n.alive, inside, outside, flowTimeout)
+}
+
+// relayDatagrams copies datagrams both ways until none has come for the idle
+// time, or ctx ends. It closes both connections.
+func relayDatagrams(ctx context.Context, inside, outside net.Conn, idle time.Duration) {
 	end := func() {
 		_ = inside.Close()
 		_ = outside.Close()
 	}
-	stop := context.AfterFunc(n.alive, end)
-	defer stop()
+	defer end()
+	defer context.AfterFunc(ctx, end)()
 
 	postpone := func() bool {
-		deadline := time.Now().Add(flowTimeout)
+		deadline := time.Now().Add(idle)
 		return inside.SetReadDeadline(deadline) == nil && outside.SetReadDeadline(deadline) == nil
 	}
 	relay := func(to, from net.Conn) {
