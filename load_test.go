@@ -67,7 +67,7 @@ func TestConfigRoundTrip(t *testing.T) {
 		for extension, marshal := range map[string]func(any) ([]byte, error){
 			".json": json.Marshal,
 			".yaml": func(v any) ([]byte, error) { return yaml.Dump(v) },
-			".yml":  yaml.Marshal, //nolint:staticcheck // users of the older function get the same
+			".yml":  yaml.Marshal,
 		} {
 			t.Run(name+extension, func(t *testing.T) {
 				data, err := marshal(config)

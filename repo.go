@@ -157,10 +157,3 @@ func (r RepoConfig) target() string {
 	}
 	return path.Join("/workspace", parsed.name)
 }
-
-func (r RepoConfig) installTimeout() time.Duration {
-	if r.InstallTimeout == 0 {
-		return defaultInstallTimeout
-	}
-	return r.InstallTimeout
-}

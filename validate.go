@@ -1,6 +1,7 @@
 package seer
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -256,7 +257,8 @@ func kindName(dir bool) string {
 
 // reason is a file system's error without the path, which the problem has.
 func reason(err error) error {
-	if pathError, ok := err.(*fs.PathError); ok { //nolint:errorlint // stat returns it as it is
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
 		return pathError.Err
 	}
 	return err
