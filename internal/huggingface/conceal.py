@@ -155,9 +155,13 @@ class Concealer:
         """Takes the free-form metadata out of a safetensors header, whose length stays."""
         with open(path, "r+b") as f:
             length = int.from_bytes(f.read(8), "little")
-            header = f.read(length)
-            tensors = json.loads(header)
-            metadata = tensors.pop("__metadata__", {})
+            if length > path.stat().st_size - 8:
+                return False  # no such header; check() looks at all bytes
+            try:
+                tensors = json.loads(f.read(length))
+                metadata = tensors.pop("__metadata__", {})
+            except (ValueError, AttributeError, TypeError):
+                return False
             if not any(True for _ in self.found(json.dumps(metadata, ensure_ascii=False))):
                 return False
             kept = {"__metadata__": {k: v for k, v in metadata.items() if k == "format"}, **tensors}

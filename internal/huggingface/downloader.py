@@ -104,6 +104,11 @@ def move(source, target):
     flush(target.parent)
 
 
+def sync(root):
+    """Commits the volume, where volumes have commits."""
+    subprocess.run(["sync", str(root)], check=True, stdin=subprocess.DEVNULL)
+
+
 # --- The hub ---------------------------------------------------------------
 
 
@@ -290,6 +295,8 @@ class Volume:
 
     def fill(self):
         if self.restore():
+            if self.spec.get("rehash"):
+                self.stamp()
             return True
         self.manifest.unlink(missing_ok=True)
         self.staging.mkdir(parents=True, exist_ok=True)
@@ -315,7 +322,14 @@ class Volume:
         manifest["created"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         manifest["files"] = sorted(self.done.values(), key=lambda e: e["path"])
         write_atomically(self.manifest, json.dumps(manifest, indent=1).encode())
-        subprocess.run(["sync", str(self.root)], check=True, stdin=subprocess.DEVNULL)
+        self.stamp()
+
+    def stamp(self):
+        """Makes the manifest no older than any file: what is newer was changed behind its back."""
+        newest = max((self.root / e["path"]).stat().st_mtime_ns for e in self.done.values())
+        newest = max(newest, time.time_ns())
+        os.utime(self.manifest, ns=(newest, newest))
+        sync(self.root)
 
     def progress(self, event="progress", **fields):
         with self.lock:

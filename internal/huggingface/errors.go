@@ -63,9 +63,10 @@ func (e *Error) Unwrap() error { return e.Err }
 // out: they would give the name away.
 func (e *Error) Hide(label string) *Error {
 	hidden := &Error{Op: e.Op, Model: label, RetryAfter: e.RetryAfter, Err: e.Err}
-	var base *BaseError
-	if errors.As(e.Err, &base) {
-		hidden.Err = ErrWrongBase
+	for _, plain := range []error{ErrWrongBase, ErrInvalidAnswer} {
+		if errors.Is(e.Err, plain) {
+			hidden.Err = plain // without details, which name models and files
+		}
 	}
 	return hidden
 }
