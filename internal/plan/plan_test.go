@@ -60,9 +60,11 @@ func TestStepsNeedOnlyEarlierOnes(t *testing.T) {
 	for _, file := range files {
 		archive, err := txtar.ParseFile(file)
 		require.NoError(t, err)
-		before := make(map[string]bool)
+		before, titles := make(map[string]bool), make(map[string]bool)
 		for _, step := range New(readInput(t, archive.Files[0].Data)).Steps {
 			assert.False(t, before[step.ID], "%s: %s twice", file, step.ID)
+			assert.False(t, titles[step.Title], "%s: %s twice", file, step.Title)
+			titles[step.Title] = true
 			for _, need := range step.Needs {
 				assert.True(t, before[need], "%s: %s needs %s", file, step.ID, need)
 			}

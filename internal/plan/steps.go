@@ -9,7 +9,7 @@ import (
 // needs is done; what does not need each other runs side by side.
 type Step struct {
 	ID    string
-	Title string // for people; never names a hidden model
+	Title string // for people, and no other step's; never names a hidden model
 	Needs []string
 }
 
@@ -37,7 +37,7 @@ func StepInstall(i int) string { return fmt.Sprintf("install %d", i+1) }
 func StepContainer(i int) string { return fmt.Sprintf("container %d", i+1) }
 
 func steps(in Input, volumes []Volume) []Step {
-	g := graph{in: in}
+	g := graph{in: in, titles: make(map[string]int)}
 	g.add(StepImage, "build image")
 	prepared := []string{StepImage}
 	if len(volumes) > 0 {
@@ -81,11 +81,16 @@ func modelTitle(i int, volume Volume) string {
 }
 
 type graph struct {
-	in    Input
-	steps []Step
+	in     Input
+	steps  []Step
+	titles map[string]int // how often each was wanted
 }
 
 func (g *graph) add(id, title string, needs ...string) {
+	g.titles[title]++
+	if times := g.titles[title]; times > 1 {
+		title = fmt.Sprintf("%s (%d)", title, times)
+	}
 	g.steps = append(g.steps, Step{ID: id, Title: title, Needs: needs})
 }
 
