@@ -1,0 +1,175 @@
+//go:build linux
+
+package layers
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/tree"
+)
+
+// rootName is the directory of a layer that holds the root itself.
+const rootName = "_"
+
+// Store is a directory of layers, images, volumes and sandboxes.
+type Store struct {
+	dir  string
+	host *host
+	log  *slog.Logger
+
+	base    sync.Mutex // guards release, and the base while it is made
+	release func()     // of the base's lock; nil until there is one
+}
+
+// Open opens a store and removes what programs left that ended without doing
+// so. A missing directory is made. Privileged says that sandboxes keep the
+// owners of files, as root's do.
+func Open(dir string, privileged bool, log *slog.Logger) (*Store, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	for _, sub := range []string{"bases", "layers", "images", "volumes", "sandboxes", "building"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			return nil, fmt.Errorf("open store: %w", err)
+		}
+	}
+	// Mount options take paths without links, and no path with a colon.
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	host, err := describeHost(privileged)
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if host.covers(dir) {
+		return nil, fmt.Errorf("open store: %s lies in a directory that sandboxes see; choose another", dir)
+	}
+	s := &Store{dir: dir, host: host, log: log}
+	if err := s.sweep(); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	return s, nil
+}
+
+// Dir is the directory of the store, absolute and without symbolic links.
+func (s *Store) Dir() string { return s.dir }
+
+func (s *Store) path(parts ...string) string {
+	return filepath.Join(append([]string{s.dir}, parts...)...)
+}
+
+var validID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+
+// checkID keeps names that come from outside from leaving their directory.
+func checkID(kind, id string) error {
+	if !validID.MatchString(id) {
+		return fmt.Errorf("%s %q: not a valid name", kind, id)
+	}
+	return nil
+}
+
+// newID returns a name that nothing else has. It is short because mount options
+// of old kernels hold one for each layer in a page.
+func newID() string { return strings.ToLower(rand.Text()[:16]) }
+
+// lock takes the lock of the store, shared or exclusive, and returns what
+// releases it.
+func (s *Store) lock(how int) (func(), error) { return lockFile(s.path("lock"), how) }
+
+func lockFile(path string, how int) (func(), error) {
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	for {
+		err := unix.Flock(fd, how)
+		if err == nil {
+			return func() { _ = unix.Close(fd) }, nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			_ = unix.Close(fd)
+			return nil, &fs.PathError{Op: "lock", Path: path, Err: err}
+		}
+	}
+}
+
+// sweep removes the sandboxes of programs that are gone, unfinished work, and
+// what nothing refers to.
+func (s *Store) sweep() error {
+	unlock, err := s.lock(unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	for _, kind := range []string{"sandboxes", "building"} {
+		entries, err := os.ReadDir(s.path(kind))
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			s.sweepAbandoned(s.path(kind, e.Name()))
+		}
+	}
+	if err := s.sweepImages(); err != nil {
+		return err
+	}
+	if err := s.sweepBases(); err != nil {
+		return err
+	}
+	return s.sweepLayers()
+}
+
+// sweepAbandoned removes a directory whose owner no longer lives.
+func (s *Store) sweepAbandoned(dir string) {
+	release, err := lockFile(filepath.Join(dir, "lock"), unix.LOCK_EX|unix.LOCK_NB)
+	if err != nil {
+		return // in use
+	}
+	defer release()
+	if err := tree.Remove(dir); err != nil {
+		s.log.Warn("remove what a program left", slog.String("dir", dir), slog.Any("cause", err))
+	}
+}
+
+// Workspace is a directory that belongs to this program while it is open.
+type Workspace struct {
+	ID      string
+	Dir     string
+	Within  string // Dir, relative to the store
+	release func()
+}
+
+// newWorkspace makes a directory below sandboxes or building. The store's lock
+// is held, so that no sweep comes between.
+func (s *Store) newWorkspace(kind, id string) (*Workspace, error) {
+	w := &Workspace{ID: id, Dir: s.path(kind, id), Within: filepath.Join(kind, id)}
+	if err := os.Mkdir(w.Dir, 0o755); err != nil {
+		return nil, err
+	}
+	release, err := lockFile(filepath.Join(w.Dir, "lock"), unix.LOCK_EX)
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(w.Dir))
+	}
+	w.release = release
+	return w, nil
+}
+
+// Remove deletes the directory. It may be called again.
+func (w *Workspace) Remove() error {
+	err := tree.Remove(w.Dir)
+	w.release()
+	w.release = func() {}
+	return err
+}
