@@ -27,7 +27,7 @@ const (
 // serveDNS answers queries over UDP one by one, each with a socket of its own:
 // a flow would hold one for a minute. DNS over TCP is like any connection.
 func (n *Network) serveDNS() error {
-	at := resolverAddr()
+	at := dnsAddr()
 	listen := tcpip.FullAddress{NIC: nic, Addr: toTCPIP(at.Addr()), Port: at.Port()}
 	conn, err := gonet.DialUDP(n.stack, &listen, nil, ipv4.ProtocolNumber)
 	if err != nil {
@@ -72,7 +72,7 @@ func (n *Network) answerQueries(conn *gonet.UDPConn) {
 func (n *Network) resolve(query []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(n.alive, queryTimeout)
 	defer cancel()
-	address, err := n.resolverAddress()
+	address, err := n.hostResolver()
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (n *Network) resolve(query []byte) ([]byte, error) {
 	return answer[:size], err
 }
 
-func (n *Network) resolverAddress() (string, error) {
+func (n *Network) hostResolver() (string, error) {
 	if n.resolver != "" {
 		return n.resolver, nil
 	}

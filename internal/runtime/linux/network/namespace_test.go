@@ -55,9 +55,17 @@ func TestMain(m *testing.M) {
 		}
 		goleak.VerifyTestMain(m)
 	default:
-		exitWith(runAsHost())
+		cmd, err := startAsHost()
+		if err == nil {
+			exitWith(cmd.Wait())
+		}
+		noNamespaces = err
+		os.Exit(m.Run())
 	}
 }
+
+// noNamespaces says why the tests that need namespaces are skipped.
+var noNamespaces error
 
 func exitWith(err error) {
 	var exit *exec.ExitError
@@ -72,19 +80,21 @@ func exitWith(err error) {
 	}
 }
 
-// runAsHost runs the same tests in a namespace of their own, with a user
+// startAsHost runs the same tests in a namespace of their own, with a user
 // namespace where the user may have one.
-func runAsHost() error {
+func startAsHost() (*exec.Cmd, error) {
 	runtime.LockOSThread() // the tests end with this thread
-	var err error
+	var tries error
 	for _, flags := range []uintptr{syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET, syscall.CLONE_NEWNET} {
 		cmd := command(roleHost, flags, os.Args[1:]...)
 		cmd.Stdin, cmd.Stdout = os.Stdin, os.Stdout
-		if err = cmd.Start(); err == nil {
-			return cmd.Wait()
+		err := cmd.Start()
+		if err == nil {
+			return cmd, nil
 		}
+		tries = errors.Join(tries, err)
 	}
-	return fmt.Errorf("these tests need network namespaces (try sysctl kernel.apparmor_restrict_unprivileged_userns=0): %w", err)
+	return nil, tries
 }
 
 func command(role string, flags uintptr, args ...string) *exec.Cmd {
@@ -194,6 +204,13 @@ func serveSockets() error {
 	}
 }
 
+func needNamespaces(tb testing.TB) {
+	tb.Helper()
+	if noNamespaces != nil {
+		tb.Skipf("needs network namespaces (a user namespace, or root): %v", noNamespaces)
+	}
+}
+
 // namespace is a helper process, whose namespace lends sockets.
 type namespace struct {
 	mu      sync.Mutex
@@ -204,6 +221,7 @@ type namespace struct {
 
 func startNamespace(tb testing.TB, role string, flags uintptr, env ...string) *namespace {
 	tb.Helper()
+	needNamespaces(tb)
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	require.NoError(tb, err)
 	theirs := os.NewFile(uintptr(pair[1]), "control")

@@ -138,8 +138,8 @@ func (n *Network) enter() bool {
 // destination returns the address to dial for what the sandbox asked for.
 func (n *Network) destination(id stack.TransportEndpointID) (string, error) {
 	dst := netip.AddrPortFrom(toNetip(id.LocalAddress), id.LocalPort)
-	if dst == resolverAddr() && n.policy.Resolves() {
-		return n.resolverAddress()
+	if dst == dnsAddr() && n.policy.Resolves() {
+		return n.hostResolver()
 	}
 	dst, err := n.policy.Destination(dst, n.own.contain)
 	if err != nil {
@@ -148,8 +148,8 @@ func (n *Network) destination(id stack.TransportEndpointID) (string, error) {
 	return dst.String(), nil
 }
 
-// resolverAddr is where the sandbox finds its resolver.
-func resolverAddr() netip.AddrPort {
+// dnsAddr is where the sandbox finds its resolver.
+func dnsAddr() netip.AddrPort {
 	return netip.AddrPortFrom(netip.MustParseAddr(GatewayIP), dnsPort)
 }
 

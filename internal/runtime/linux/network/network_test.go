@@ -306,6 +306,7 @@ func TestClose(t *testing.T) {
 
 // The sandbox goes first when it is killed.
 func TestCloseAfterTheSandbox(t *testing.T) {
+	needNamespaces(t)
 	running := goleak.IgnoreCurrent()
 	var n *Network
 	t.Run("sandbox", func(t *testing.T) {
