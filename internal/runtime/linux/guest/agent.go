@@ -80,13 +80,15 @@ func (a *agent) serve(control *net.UnixConn) error {
 func (a *agent) converse(c conversation) {
 	var r request
 	fds, err := c.receive(&r)
-	defer closeAll(fds)
+	defer func() { closeAll(fds) }()
 	if err != nil {
 		return
 	}
 	switch {
 	case r.Exec != nil:
-		err = a.exec(c, r.Exec, fds)
+		stdio := fds
+		fds = nil // closed as soon as the process has them
+		err = a.exec(c, r.Exec, stdio)
 	case r.Kill != nil:
 		err = a.kill(c, r.Kill)
 	case r.Dial != nil:

@@ -19,10 +19,10 @@ type killRequest struct {
 }
 
 // exec starts a process, answers with its number, and again when it has ended.
+// It closes stdio.
 func (a *agent) exec(c conversation, cmd *Command, stdio []int) error {
 	p, master, err := a.start(cmd, stdio)
 	closeAll(stdio)
-	clear(stdio)
 	if err != nil {
 		return err
 	}
