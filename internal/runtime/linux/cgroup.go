@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/guest"
 )
@@ -106,11 +107,8 @@ func (c *cgroups) useOld(mounts []byte, controller, own string) {
 	if !ok {
 		return
 	}
-	for _, path := range []string{filepath.Join(at, own), at} {
-		if syscall.Access(path, 2) == nil {
-			c.parents[controller] = path
-			return
-		}
+	if path := filepath.Join(at, own); syscall.Access(path, 2) == nil {
+		c.parents[controller] = path
 	}
 }
 
@@ -130,6 +128,20 @@ func mountPoint(mounts []byte, kind, option string) (string, bool) {
 	return "", false
 }
 
+// dirs says where a sandbox's group is, by controller.
+func (c *cgroups) dirs(id string) map[string]string {
+	dirs := map[string]string{}
+	for controller, parent := range c.parents {
+		dirs[controller] = filepath.Join(parent, "seer-"+id)
+	}
+	return dirs
+}
+
+// sweep removes the group that a program left which was killed.
+func (c *cgroups) sweep(id string) error {
+	return (&cgroup{unified: c.unified, dirs: c.dirs(id)}).remove()
+}
+
 // cgroup holds the processes of one sandbox. A nil one holds nothing.
 type cgroup struct {
 	unified bool
@@ -142,8 +154,7 @@ func (c *cgroups) make(id string, cpu float64, memoryMB int64) (*cgroup, []strin
 		return nil, c.unlimited(nil, cpu, memoryMB)
 	}
 	g := &cgroup{unified: c.unified, dirs: map[string]string{}}
-	for controller, parent := range c.parents {
-		dir := filepath.Join(parent, "seer-"+id)
+	for controller, dir := range c.dirs(id) {
 		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, c.unlimited(errors.Join(err, g.remove()), cpu, memoryMB)
 		}
@@ -201,17 +212,21 @@ func (g *cgroup) limit(cpu float64, memoryMB int64) error {
 	return nil
 }
 
-// add moves a process, and what it starts from then on, into the group.
-func (g *cgroup) add(pid int) error {
-	if g == nil {
-		return nil
+// enter says where the sandbox's first process begins. The caller closes it.
+func (g *cgroup) enter() (guest.Group, error) {
+	switch {
+	case g == nil:
+		return guest.Group{}, nil
+	case g.unified:
+		dir, err := os.Open(g.dirs[""])
+		return guest.Group{Unified: dir}, err
 	}
+	var group guest.Group
 	for _, dir := range g.dirs {
-		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
-			return fmt.Errorf("limit sandbox: %w", err)
-		}
+		group.Enter = append(group.Enter, filepath.Join(dir, "tasks"))
+		group.Leave = append(group.Leave, filepath.Join(filepath.Dir(dir), "tasks"))
 	}
-	return nil
+	return group, nil
 }
 
 // outOfMemory counts the processes that were killed for the memory limit.
@@ -236,14 +251,20 @@ func (g *cgroup) outOfMemory() uint64 {
 	return 0
 }
 
-// remove deletes the group, which has no process left.
+// remove deletes the group, whose processes have ended.
 func (g *cgroup) remove() error {
 	if g == nil {
 		return nil
 	}
 	var errs []error
 	for _, dir := range g.dirs {
-		if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err := os.Remove(dir)
+		// The kernel may take a moment to see the last of them off.
+		for wait := time.Millisecond; errors.Is(err, syscall.EBUSY) && wait < time.Second; wait *= 2 {
+			time.Sleep(wait)
+			err = os.Remove(dir)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
 	}

@@ -58,7 +58,13 @@ func New(cfg Config) (*Runtime, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	privileges := privilegesHere()
-	store, err := layers.Open(cfg.Dir, privileges != guest.Mapped, cfg.Logger)
+	groups := findCgroups()
+	swept := func(id string) {
+		if err := groups.sweep(id); err != nil {
+			cfg.Logger.Warn("remove control group of an ended program", slog.Any("cause", err))
+		}
+	}
+	store, err := layers.Open(cfg.Dir, privileges != guest.Mapped, cfg.Logger, swept)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +76,7 @@ func New(cfg Config) (*Runtime, error) {
 		log:        cfg.Logger,
 		store:      store,
 		privileges: privileges,
-		cgroups:    findCgroups(),
+		cgroups:    groups,
 		sandboxes:  map[string]*sandbox{},
 	}, nil
 }

@@ -84,8 +84,15 @@ func (s *sandbox) begin(ctx context.Context) error {
 	if s.group == nil {
 		cfg.Limits = fallbackLimits(s.spec.MemoryMB)
 	}
+	group, err := s.group.enter()
+	if err != nil {
+		return err
+	}
 	var far int
-	s.guest, far, err = guest.Start(ctx, cfg, s.group.add)
+	s.guest, far, err = guest.Start(ctx, cfg, group)
+	if group.Unified != nil {
+		err = errors.Join(err, group.Unified.Close())
+	}
 	if err != nil {
 		return explain(err, r.store.Dir())
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,22 +32,14 @@ type Guest struct {
 }
 
 // Start starts a sandbox and returns the descriptor for the host's end of its
-// network, which is then the caller's. Prepare is called with the process id
-// of the first process before that does anything; nil does nothing. The sandbox
-// ends with Kill, and with this program, however that ends: its end of the
-// control socket closes then.
-func Start(ctx context.Context, cfg Config, prepare func(pid int) error) (*Guest, int, error) {
-	g, err := launch(cfg.Privileges)
+// network, which is then the caller's. The sandbox ends with Kill, and with
+// this program, however that ends: its end of the control socket closes then.
+func Start(ctx context.Context, cfg Config, group Group) (*Guest, int, error) {
+	g, err := launch(cfg.Privileges, group)
 	if err != nil {
 		return nil, -1, err
 	}
-	if prepare != nil {
-		err = prepare(g.process.Pid)
-	}
-	var fds []int
-	if err == nil {
-		_, fds, err = g.call(ctx, request{Boot: &cfg})
-	}
+	_, fds, err := g.call(ctx, request{Boot: &cfg})
 	if err == nil && len(fds) != 1 {
 		err = fmt.Errorf("answer with %d descriptors", len(fds))
 	}
@@ -61,7 +54,50 @@ func Start(ctx context.Context, cfg Config, prepare func(pid int) error) (*Guest
 	return g, fds[0], nil
 }
 
-func launch(privileges Privileges) (*Guest, error) {
+// Group is the control group that a sandbox starts in. The zero value is the
+// program's own.
+type Group struct {
+	// Unified is the directory of a group of version 2.
+	Unified *os.File
+	// Enter are the "tasks" files of groups of version 1, Leave those of the
+	// groups of this process in the same hierarchies.
+	Enter, Leave []string
+}
+
+// start runs f such that a process started by it is in the group.
+func (g Group) start(f func() (*os.Process, error)) (p *os.Process, err error) {
+	if len(g.Enter) == 0 {
+		return f()
+	}
+	// Moving a process takes milliseconds, moving the own thread takes none,
+	// and a child begins where its parent is.
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		err = moveThread(g.Enter)
+		if err == nil {
+			p, err = f()
+		}
+		// A thread that cannot go back is not used again.
+		if moveThread(g.Leave) == nil {
+			runtime.UnlockOSThread()
+		}
+	}()
+	<-done
+	return p, err
+}
+
+func moveThread(tasks []string) error {
+	for _, file := range tasks {
+		if err := os.WriteFile(file, []byte("0"), 0); err != nil {
+			return fmt.Errorf("enter control group: %w", err)
+		}
+	}
+	return nil
+}
+
+func launch(privileges Privileges, group Group) (*Guest, error) {
 	control, far, err := socketPair(unix.SOCK_SEQPACKET)
 	if err != nil {
 		return nil, err
@@ -79,11 +115,17 @@ func launch(privileges Privileges) (*Guest, error) {
 		return nil, errors.Join(fmt.Errorf("open pipe: %w", err), control.Close())
 	}
 	defer func() { _ = stderr.Close() }()
-	g.process, err = os.StartProcess("/proc/self/exe", []string{processName}, &os.ProcAttr{
+	attr := &os.ProcAttr{
 		Dir:   "/",
 		Env:   []string{},
 		Files: []*os.File{null, null, stderr, farEnd},
 		Sys:   namespaces(privileges),
+	}
+	if group.Unified != nil {
+		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(group.Unified.Fd())
+	}
+	g.process, err = group.start(func() (*os.Process, error) {
+		return os.StartProcess("/proc/self/exe", []string{processName}, attr)
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start sandbox: %w", err), said.Close(), control.Close())

@@ -34,8 +34,9 @@ type Store struct {
 
 // Open opens a store and removes what programs left that ended without doing
 // so. A missing directory is made. Privileged says that sandboxes keep the
-// owners of files, as root's do.
-func Open(dir string, privileged bool, log *slog.Logger) (*Store, error) {
+// owners of files, as root's do. Swept is called with the ID of each sandbox that
+// is removed.
+func Open(dir string, privileged bool, log *slog.Logger, swept func(id string)) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
@@ -57,7 +58,7 @@ func Open(dir string, privileged bool, log *slog.Logger) (*Store, error) {
 		return nil, fmt.Errorf("open store: %s lies in a directory that sandboxes see; choose another", dir)
 	}
 	s := &Store{dir: dir, host: host, log: log}
-	if err := s.sweep(); err != nil {
+	if err := s.sweep(swept); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	return s, nil
@@ -107,7 +108,7 @@ func lockFile(path string, how int) (func(), error) {
 
 // sweep removes the sandboxes of programs that are gone, unfinished work, and
 // what nothing refers to.
-func (s *Store) sweep() error {
+func (s *Store) sweep(swept func(string)) error {
 	unlock, err := s.lock(unix.LOCK_EX)
 	if err != nil {
 		return err
@@ -119,7 +120,9 @@ func (s *Store) sweep() error {
 			return err
 		}
 		for _, e := range entries {
-			s.sweepAbandoned(s.path(kind, e.Name()))
+			if s.sweepAbandoned(s.path(kind, e.Name())) && kind == "sandboxes" {
+				swept(e.Name())
+			}
 		}
 	}
 	if err := s.sweepImages(); err != nil {
@@ -132,15 +135,16 @@ func (s *Store) sweep() error {
 }
 
 // sweepAbandoned removes a directory whose owner no longer lives.
-func (s *Store) sweepAbandoned(dir string) {
+func (s *Store) sweepAbandoned(dir string) bool {
 	release, err := lockFile(filepath.Join(dir, "lock"), unix.LOCK_EX|unix.LOCK_NB)
 	if err != nil {
-		return // in use
+		return false // in use
 	}
 	defer release()
 	if err := tree.Remove(dir); err != nil {
 		s.log.Warn("remove what a program left", slog.String("dir", dir), slog.Any("cause", err))
 	}
+	return true
 }
 
 // Workspace is a directory that belongs to this program while it is open.
