@@ -43,7 +43,13 @@ class Concealer:
             separator.join(self.words(t)).lower().encode()
             for t in terms if len(self.letters(t)) >= LONG for separator in ("-", "_", "", ".", " ", "/")
         } | {t.lower().encode() for t in terms if len(self.letters(t)) >= LONG}
+        self.probe()
         self.needed = re.compile(r"(?!)")
+
+    def probe(self):
+        """Chooses few, rare words to look for first: weights are large and names are in none of them."""
+        words = {max(re.findall(rb"[^-_. /]+", literal), key=len) for literal in self.literals}
+        self.probes = [w for w in words if not any(other in w for other in words - {w})]
 
     @staticmethod
     def letters(term):
@@ -93,6 +99,7 @@ class Concealer:
         if words:
             alternatives = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
             self.literals = {i for i in self.literals if not any(i in w.lower().encode() for w in words)}
+            self.probe()
             self.needed = re.compile(rf"(?<![^\W_])(?:{alternatives})(?![^\W_])")
 
     def found(self, text):
@@ -190,6 +197,6 @@ class Concealer:
         with open(path, "rb") as f:
             while chunk := f.read(CHUNK):
                 window = tail + chunk.lower()
-                if any(literal in window for literal in self.literals):
+                if any(p in window for p in self.probes) and any(literal in window for literal in self.literals):
                     raise CannotHide(f"{shown} holds the model's name among its bytes")
                 tail = window[-overlap:] if overlap else b""

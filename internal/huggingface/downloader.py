@@ -52,25 +52,28 @@ class Output:
 # --- Files -----------------------------------------------------------------
 
 
-def digests(path):
-    """The SHA-256 of a file and the id git gives it."""
-    sha256 = hashlib.sha256()
-    blob = hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+def digest(path, algorithm):
     with open(path, "rb") as f:
         while chunk := f.read(CHUNK):
-            sha256.update(chunk)
-            blob.update(chunk)
-    return sha256.hexdigest(), blob.hexdigest()
+            algorithm.update(chunk)
+    return algorithm.hexdigest()
+
+
+def sha256(path):
+    return digest(path, hashlib.sha256())
 
 
 def verify(path, file):
     """The SHA-256 of path if it is the file the hub has, else None."""
     if not path.is_file() or path.stat().st_size != file["size"]:
         return None
-    sha256, blob = digests(path)
-    if file.get("sha256"):
-        return sha256 if sha256 == file["sha256"] else None
-    return sha256 if blob == file["blob"] else None
+    if not file.get("sha256"):
+        # A small file, whose hash is the one that git gives it.
+        if digest(path, hashlib.sha1(b"blob %d\0" % file["size"])) != file["blob"]:
+            return None
+        return sha256(path)
+    found = sha256(path)
+    return found if found == file["sha256"] else None
 
 
 def flush(path):
@@ -216,7 +219,7 @@ class Volume:
             path = self.root / entry["path"]
             if not path.is_file() or path.stat().st_size != entry["size"]:
                 continue
-            if self.spec.get("rehash") and digests(path)[0] != entry["sha256"]:
+            if self.spec.get("rehash") and sha256(path) != entry["sha256"]:
                 continue
             self.finish(file, entry)
         return len(self.done) == len(self.spec["files"])
@@ -230,16 +233,16 @@ class Volume:
         target = self.root / self.target(file)
         whole, partial = self.staged(file, ".whole"), self.staged(file, ".part")
         for path in (target, whole):
-            if sha256 := verify(path, file):
+            if found := verify(path, file):
                 break
         else:
             whole.unlink(missing_ok=True)
-            sha256 = self.download(hub, file, partial)
+            found = self.download(hub, file, partial)
             os.replace(partial, whole)
             path = whole
         if path == whole and not self.concealer:
             move(whole, target)
-        self.finish(file, {"path": self.target(file), "size": file["size"], "sha256": sha256})
+        self.finish(file, {"path": self.target(file), "size": file["size"], "sha256": found})
 
     def download(self, hub, file, partial):
         """Tries until the bytes are right. A try that brought something does not count."""
@@ -248,8 +251,8 @@ class Volume:
             before = partial.stat().st_size if partial.exists() else 0
             try:
                 hub.fetch(file, partial)
-                if sha256 := verify(partial, file):
-                    return sha256
+                if found := verify(partial, file):
+                    return found
                 partial.unlink()
                 failure, again = Failure("corrupt", "a file differs from what the hub announced"), True
             except Exception as error:
@@ -283,7 +286,7 @@ class Volume:
         for file in files:
             path, entry = where[file["path"]], self.done[file["path"]]
             if self.concealer.rewrite(path, file["path"]):
-                entry["sha256"] = digests(path)[0]
+                entry["sha256"] = sha256(path)
                 entry["size"] = path.stat().st_size
             if path.parent == self.staging:
                 move(path, self.root / self.target(file))

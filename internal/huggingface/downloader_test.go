@@ -6,12 +6,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -342,8 +344,9 @@ func TestDownloadDiskFull(t *testing.T) {
 
 func TestDownloadStopped(t *testing.T) {
 	hub := hubtest.NewServer(t)
+	hub.AddToken(secret)
 	hub.Add(hubtest.Model{ID: modelID, Files: large()})
-	d := newDownload(t, hub, modelID, "")
+	d := newDownload(t, hub, modelID, secret)
 	serving := make(chan struct{}, 1)
 	hub.OnServe(func(int64) {
 		select {
@@ -358,8 +361,28 @@ func TestDownloadStopped(t *testing.T) {
 	cmd.Stdout = stdout
 	require.NoError(t, cmd.Start())
 	<-serving
+	for _, name := range []string{"cmdline", "environ"} {
+		// Where there is a /proc, anybody in the sandbox can read these.
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", cmd.Process.Pid, name))
+		if runtime.GOOS == "linux" {
+			require.NoError(t, err)
+		}
+		assert.NotContains(t, string(data), secret)
+		assert.NotContains(t, strings.ToLower(string(data)), "sparrow")
+	}
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	require.Error(t, cmd.Wait())
 	assert.Equal(t, 143, cmd.ProcessState.ExitCode())
 	assert.Contains(t, stdout.String(), `"stopped"`)
+}
+
+func TestDownloadWithoutOrders(t *testing.T) {
+	d := &download{t: t}
+	cmd := d.start(t.Context())
+	cmd.Stdin = nil
+	out, err := cmd.Output()
+	require.Error(t, err)
+	report, ok := huggingface.ParseReport(bytes.TrimSpace(out))
+	require.True(t, ok, string(out))
+	assert.Equal(t, "spec", report.Code)
 }

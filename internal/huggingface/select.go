@@ -18,7 +18,7 @@ var ErrAmbiguous = errors.New("several weights to choose from; name one with an 
 type Filter struct {
 	Include []string // none = the files that loading the model takes, in one weight format
 	Exclude []string // taken off whatever Include or the default chose
-	NoDocs  bool     // leave out model cards, licences and pictures, unless Include names them
+	NoDocs  bool     // leave out model cards, licences, pictures and code, unless Include names them
 }
 
 // Select chooses the files to download. It is an [ErrAmbiguous] when the
@@ -154,7 +154,7 @@ func distinct(paths []string) []string {
 	return out
 }
 
-var docs = regexp.MustCompile(`(?i)(^|/)(readme|licen[cs]e|notice|copying|use_policy|acceptable_use|changelog|citation)[^/]*$|\.(md|rst|pdf|png|jpe?g|gif|svg|webp|mp4|ipynb)$`)
+var docs = regexp.MustCompile(`(?i)(^|/)(readme|licen[cs]e|notice|copying|use_policy|acceptable_use|changelog|citation)[^/]*$|\.(md|rst|pdf|png|jpe?g|gif|svg|webp|mp4|ipynb|py)$`)
 
 func isDoc(p string) bool { return docs.MatchString(p) }
 
