@@ -169,17 +169,21 @@ func assign(dst reflect.Value, src any) error {
 		dst.SetZero()
 		return nil
 	}
-	if number, ok := src.(json.Number); !ok {
-		if value := reflect.ValueOf(src); value.Type().AssignableTo(dst.Type()) && dst.Kind() != reflect.Interface {
+	switch leaf := src.(type) {
+	case []any, map[string]any:
+	case json.Number:
+		if dst.Kind() == reflect.Interface {
+			float, err := leaf.Float64()
+			if err != nil {
+				return err
+			}
+			src = float
+		}
+	default:
+		if value := reflect.ValueOf(src); dst.Kind() != reflect.Interface && value.Type().AssignableTo(dst.Type()) {
 			dst.Set(value)
 			return nil
 		}
-	} else if dst.Kind() == reflect.Interface {
-		float, err := number.Float64()
-		if err != nil {
-			return err
-		}
-		src = float
 	}
 	if _, custom := dst.Addr().Interface().(json.Unmarshaler); custom {
 		return remarshal(src, dst.Addr().Interface())

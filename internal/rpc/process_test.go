@@ -1,7 +1,9 @@
 package rpc_test
 
 import (
+	"bytes"
 	"context"
+	"net"
 	"strings"
 	"syscall"
 	"testing"
@@ -69,4 +71,27 @@ func TestWorkersEndWithAKilledServer(t *testing.T) {
 	require.Error(t, cmd.Wait())
 	requireProcessEnds(t, pid)
 	assert.Error(t, server.Health(t.Context()))
+}
+
+// exchangeRaw sends bytes and returns all that comes back, closing its own
+// side so that the server never waits for more.
+func exchangeRaw(t *testing.T, address, request string) string {
+	t.Helper()
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(t.Context(), "tcp", address)
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = conn.Write([]byte(request))
+	require.NoError(t, err)
+	tcp, ok := conn.(*net.TCPConn)
+	require.True(t, ok)
+	answer := make([]byte, 0, 4096)
+	buffer := make([]byte, 4096)
+	for {
+		n, err := tcp.Read(buffer)
+		answer = append(answer, buffer[:n]...)
+		if err != nil || bytes.Contains(answer, []byte("}")) {
+			return string(answer)
+		}
+	}
 }

@@ -122,9 +122,8 @@ def fit_union(value, args):
         return None
     for arg in args:
         plain = typing.get_origin(arg) or arg
-        if isinstance(plain, type) and plain not in (object,) and not annotations.is_typed_dict(plain):
-            if isinstance(value, plain):
-                return fit(value, arg)
+        if isinstance(plain, type) and plain is not object and is_instance(value, plain):
+            return fit(value, arg)
     for arg in args:
         try:
             fitted = fit(value, arg)
@@ -184,8 +183,15 @@ def fit_key(key, hint):
     return fit(key, hint)
 
 
+def is_instance(value, plain):
+    try:
+        return isinstance(value, plain)
+    except TypeError:
+        return False  # a TypedDict, a Protocol: classes that cannot say
+
+
 def fit_class(value, plain):
-    if isinstance(value, plain):
+    if is_instance(value, plain):
         return value
     if plain in _FITTERS:
         return _FITTERS[plain](value)

@@ -38,7 +38,7 @@ class Connection(socketserver.StreamRequestHandler):
 
     def handle(self):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self.keep = True
+        self.keep, self.unread = True, 0
         try:
             while self.keep:
                 self.started = False
@@ -55,7 +55,7 @@ class Connection(socketserver.StreamRequestHandler):
     def finish(self):
         try:
             super().finish()
-            if getattr(self, "unread", 0):
+            if self.unread:
                 self.drain()
         except OSError:
             pass

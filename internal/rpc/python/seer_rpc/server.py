@@ -26,7 +26,7 @@ import socketserver
 import sys
 import threading
 import time
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 from . import http, wire
 from .http import Refused
@@ -112,7 +112,7 @@ class Handler(http.Connection):
         if rest == [] and self.method == "GET":
             self.reply(200, description(service))
         elif len(rest) == 2 and rest[0] == "call" and self.method == "POST":
-            self.call(service, rest[1])
+            self.call(service, unquote(rest[1]))
         else:
             raise Refused(404, "NotFound", "no such endpoint", close=True)
 

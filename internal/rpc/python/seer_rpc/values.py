@@ -180,7 +180,7 @@ class _Encoder:
         name = f"{type(value).__module__}.{type(value).__qualname__}"
         if module == "builtins":
             name = type(value).__qualname__
-        raise Unsendable(f"is a {name}, which has no JSON form")
+        raise Unsendable(f"is of type {name}, which has no JSON form")
 
     def tensor(self, value: Any) -> Any:
         value = value.detach().cpu()
@@ -233,7 +233,8 @@ def _ndarray(body: Dict[str, Any]) -> Any:
         raise ValueError(f"an array of dtype {dtype} needs numpy to be received")
     if 0 in shape:
         return []
-    return memoryview(data).cast(code, shape=shape).tolist()
+    view: Any = memoryview(data)
+    return view.cast(code, shape=shape).tolist()
 
 
 _DECODERS: Dict[str, Callable[[Any], Any]] = {
