@@ -51,45 +51,43 @@ func (s *Server) AppGetOrCreate(_ context.Context, r *pb.AppGetOrCreateRequest) 
 		Name:        r.GetAppName(),
 		Created:     time.Now(),
 	}
-	owner, _, err := s.lookUp(kindApp, app, r.GetObjectCreationType())
+	owner, err := s.lookUp(kindApp, app, r.GetObjectCreationType())
 	if err != nil {
 		return nil, err
 	}
-	if owner.ID == app.ID {
-		if err := save(s.names, kindAppID, app.ID, app); err != nil {
-			return nil, failure("keep app", err)
-		}
+	if err := s.names.index(kindAppID, owner); err != nil {
+		return nil, failure("keep app", err)
 	}
 	return pb.AppGetOrCreateResponse_builder{AppId: owner.ID}.Build(), nil
 }
 
 // lookUp finds what has a name or, as far as the caller asked for it, gives the
-// name to fresh. It reports whether it did.
-func (s *Server) lookUp(k kind, fresh named, how pb.ObjectCreationType) (owner named, created bool, err error) {
+// name to fresh.
+func (s *Server) lookUp(k kind, fresh named, how pb.ObjectCreationType) (owner named, err error) {
 	what := string(k[:len(k)-1])
 	key := nameKey(fresh.Environment, fresh.Name)
 	switch how {
 	case pb.ObjectCreationType_OBJECT_CREATION_TYPE_UNSPECIFIED:
 		owner, err = load[named](s.names, k, key)
 		if errors.Is(err, errNoRecord) {
-			return named{}, false, status.Errorf(codes.NotFound, "%s '%s' not found in environment '%s'", what, fresh.Name, fresh.Environment)
+			return named{}, status.Errorf(codes.NotFound, "%s '%s' not found in environment '%s'", what, fresh.Name, fresh.Environment)
 		}
 	case pb.ObjectCreationType_OBJECT_CREATION_TYPE_CREATE_IF_MISSING:
 		owner, err = s.names.claim(k, fresh)
 	case pb.ObjectCreationType_OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS:
 		owner, err = s.names.claim(k, fresh)
 		if err == nil && owner.ID != fresh.ID {
-			return named{}, false, status.Errorf(codes.AlreadyExists, "%s '%s' already exists", what, fresh.Name)
+			return named{}, status.Errorf(codes.AlreadyExists, "%s '%s' already exists", what, fresh.Name)
 		}
 	case pb.ObjectCreationType_OBJECT_CREATION_TYPE_CREATE_OVERWRITE_IF_EXISTS:
 		owner, err = fresh, save(s.names, k, key, fresh)
 	default:
-		return named{}, false, status.Errorf(codes.InvalidArgument, "%s cannot be created as %s", what, how)
+		return named{}, status.Errorf(codes.InvalidArgument, "%s cannot be created as %s", what, how)
 	}
 	if err != nil {
-		return named{}, false, failure("look up "+what, err)
+		return named{}, failure("look up "+what, err)
 	}
-	return owner, owner.ID == fresh.ID, nil
+	return owner, nil
 }
 
 // ProxyGet finds one of the configured proxies.

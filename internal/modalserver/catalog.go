@@ -102,6 +102,16 @@ func (c catalog) claim(k kind, value named) (named, error) {
 	return owner, json.Unmarshal(data, &owner)
 }
 
+// index makes what has a name known by its ID as well.
+func (c catalog) index(k kind, value named) error {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	_, err = getOrCreate(c.store, k, value.ID, data)
+	return err
+}
+
 // failure turns what the state directory answers into an answer for clients:
 // none of it would be better on a retry.
 func failure(action string, err error) error {

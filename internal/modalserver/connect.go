@@ -48,6 +48,9 @@ func (s *Server) SandboxCreateConnectToken(_ context.Context, r *pb.SandboxCreat
 func (s *Server) connectProxyOf(sb *sandbox) (*connectProxy, error) {
 	sb.mu.Lock()
 	defer sb.mu.Unlock()
+	if sb.result != nil {
+		return nil, sb.endedLocked()
+	}
 	if sb.connect != nil {
 		return sb.connect, nil
 	}
@@ -70,15 +73,7 @@ func (s *Server) connectProxyOf(sb *sandbox) (*connectProxy, error) {
 			r.Out.Host = r.In.Host
 		},
 	}
-	sb.connect = &connectProxy{
-		url: "http://" + listener.Addr().String(),
-		server: &http.Server{
-			Handler:           s.auth.onlyConnected(sb.id, forward),
-			ReadHeaderTimeout: sniffTimeout,
-		},
-	}
-	sb.connect.server.RegisterOnShutdown(transport.CloseIdleConnections)
-	server := sb.connect.server
+	server := &http.Server{Handler: s.auth.onlyConnected(sb.id, forward), ReadHeaderTimeout: sniffTimeout}
 	started := s.begin(func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			s.log.WarnContext(s.ctx, "connect proxy stopped", "sandbox", sb.id, "error", err)
@@ -86,8 +81,10 @@ func (s *Server) connectProxyOf(sb *sandbox) (*connectProxy, error) {
 		transport.CloseIdleConnections()
 	})
 	if !started {
-		return nil, errors.Join(errClosing(), listener.Close())
+		_ = listener.Close()
+		return nil, errClosing()
 	}
+	sb.connect = &connectProxy{server: server, url: "http://" + listener.Addr().String()}
 	return sb.connect, nil
 }
 

@@ -50,12 +50,21 @@ func (s *Server) SandboxCreate(ctx context.Context, r *pb.SandboxCreateRequest) 
 	if err != nil {
 		return nil, err
 	}
+	var mounted []contextFile
+	for _, id := range definition.GetMountIds() {
+		files, err := s.mounts.files(id)
+		if err != nil {
+			return nil, err
+		}
+		mounted = append(mounted, files...)
+	}
 	sb := &sandbox{
 		id:          spec.ID,
 		taskID:      newID("ta-"),
 		appID:       app.ID,
 		environment: app.Environment,
 		definition:  definition,
+		mounted:     mounted,
 		stdout:      newSpool(s.spoolDir),
 		stderr:      newSpool(s.spoolDir),
 		files:       newFileBook(),
@@ -92,13 +101,17 @@ func (s *Server) start(ctx context.Context, sb *sandbox, spec runtime.Spec) erro
 		s.log.WarnContext(ctx, warning, "sandbox", sb.id)
 	}
 	sb.run, sb.tunnels = run, tunnels
+	if err := sb.place(ctx, sb.mounted); err != nil {
+		s.abandon(sb)
+		return sb.answer("start sandbox", err)
+	}
 	main := run.Main()
 	sb.stdin = newStdin(main.Stdin())
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		closeTunnels(tunnels)
-		return errors.Join(errClosing(), run.Terminate(context.WithoutCancel(ctx)))
+		s.abandon(sb)
+		return errClosing()
 	}
 	defer s.mu.Unlock()
 	s.sandboxes[sb.id], s.tasks[sb.taskID] = sb, sb
@@ -114,6 +127,14 @@ func (s *Server) start(ctx context.Context, sb *sandbox, spec runtime.Spec) erro
 		s.work.Go(func() { t.serve(run) })
 	}
 	return nil
+}
+
+// abandon ends a sandbox that nobody has heard of yet.
+func (s *Server) abandon(sb *sandbox) {
+	closeTunnels(sb.tunnels)
+	if err := sb.run.Terminate(context.Background()); err != nil {
+		s.log.WarnContext(s.ctx, "sandbox left something behind", "sandbox", sb.id, "error", err)
+	}
 }
 
 func checkDefinition(d *pb.Sandbox) error {
@@ -168,20 +189,28 @@ func checkPlacement(d *pb.Sandbox) error {
 
 // checkUnsupported refuses what this server cannot do, rather than to leave it out silently.
 func checkUnsupported(d *pb.Sandbox) error {
-	unsupported := map[string]bool{
-		"cloud bucket mounts":     len(d.GetCloudBucketMounts()) > 0 || len(d.GetS3Mounts()) > 0,
-		"network file systems":    len(d.GetNfsMounts()) > 0,
-		"memory snapshots":        d.GetEnableSnapshot(),
-		"custom domains":          d.GetCustomDomain() != "",
-		"private cluster network": d.GetI6PnEnabled(),
+	var asked []string
+	for _, feature := range []struct {
+		name string
+		on   bool
+	}{
+		{"cloud bucket mounts", len(d.GetCloudBucketMounts())+len(d.GetS3Mounts()) > 0},
+		{"network file systems", len(d.GetNfsMounts()) > 0},
+		{"memory snapshots", d.GetEnableSnapshot()},
+		{"custom domains", d.GetCustomDomain() != ""},
+		{"a private cluster network", d.GetI6PnEnabled()},
+	} {
+		if feature.on {
+			asked = append(asked, feature.name)
+		}
 	}
 	for name, on := range d.GetExperimentalOptions() {
-		unsupported["experimental option "+name] = on && name != dockerOption
-	}
-	for what, asked := range unsupported {
-		if asked {
-			return status.Errorf(codes.Unimplemented, "%s not implemented by this server", what)
+		if on && name != dockerOption {
+			asked = append(asked, "experimental option "+name)
 		}
+	}
+	if len(asked) > 0 {
+		return status.Errorf(codes.Unimplemented, "SandboxCreate: %s not implemented by this server", strings.Join(asked, ", "))
 	}
 	return nil
 }

@@ -114,7 +114,7 @@ func (s *Server) cached(ctx context.Context, key string) (string, error) {
 	if err != nil {
 		return "", failure("look up image", err)
 	}
-	_, err = s.runtimeImage(ctx, id)
+	_, err = s.finishedImage(ctx, id)
 	if status.Code(err) == codes.NotFound {
 		return "", nil
 	}
@@ -205,12 +205,17 @@ func (s *Server) findImage(id string) (builtImage, error) {
 	return image, nil
 }
 
-// runtimeImage returns what the runtime knows an image as. One that it no
-// longer has is not found.
+// runtimeImage returns what the runtime knows an image as.
 func (s *Server) runtimeImage(ctx context.Context, id string) (runtime.Image, error) {
 	if b, ok := s.builds.get(id); ok && !b.finished() {
 		return runtime.Image{}, status.Errorf(codes.FailedPrecondition, "image %s is still being built", id)
 	}
+	return s.finishedImage(ctx, id)
+}
+
+// finishedImage finds an image that is recorded. One that the runtime no longer
+// has is not found.
+func (s *Server) finishedImage(ctx context.Context, id string) (runtime.Image, error) {
 	record, err := s.findImage(id)
 	if err != nil {
 		return runtime.Image{}, err

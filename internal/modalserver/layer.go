@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -28,7 +30,7 @@ type layer struct {
 	secretEnv    []string                 // for the steps of this layer alone
 	buildArgs    map[string]string
 	registry     runtime.PullOptions
-	files        buildContext
+	files        []contextFile // what COPY can name
 }
 
 // planLayer reads a request, and refuses what the server cannot do before
@@ -62,7 +64,7 @@ func (s *Server) planLayer(r *pb.ImageGetOrCreateRequest) (*layer, error) {
 		return nil, err
 	}
 	l.key, err = layerKey(l.from, l.instructions, l.bases, r.GetBuilderVersion(), envNames(l.secretEnv),
-		l.buildArgs, image.GetImageRegistryConfig().GetRegistryAuthType(), l.files.digest)
+		l.buildArgs, image.GetImageRegistryConfig().GetRegistryAuthType(), digestOf(l.files))
 	return l, err
 }
 
@@ -109,12 +111,9 @@ func checkInstruction(i dockerfile.Instruction) error {
 			return invalid("RUN: here-documents are not implemented by this server")
 		}
 	case "COPY":
-		for flag := range i.Flags {
-			if flag != "from" {
-				return invalid("COPY: option --%s is not implemented by this server", flag)
-			}
-		}
-		return nil
+		flags := maps.Clone(i.Flags)
+		delete(flags, "from")
+		return checkNoFlags(i.Name, flags)
 	case "ENV", "WORKDIR", "CMD", "ENTRYPOINT", "SHELL", "USER", "ARG", "LABEL", "EXPOSE":
 	default:
 		return invalid("%s: instruction is not implemented by this server", i.Name)
@@ -122,10 +121,14 @@ func checkInstruction(i dockerfile.Instruction) error {
 	if i.Name == "SHELL" && i.Exec == nil {
 		return invalid("SHELL: needs a JSON array")
 	}
-	for flag := range i.Flags {
-		return invalid("%s: option --%s is not implemented by this server", i.Name, flag)
+	return checkNoFlags(i.Name, i.Flags)
+}
+
+func checkNoFlags(instruction string, flags map[string]string) error {
+	if len(flags) == 0 {
+		return nil
 	}
-	return nil
+	return invalid("%s: option --%s is not implemented by this server", instruction, slices.Sorted(maps.Keys(flags))[0])
 }
 
 func envNames(env []string) []string {
@@ -156,18 +159,32 @@ func (s *Server) registryOptions(config *pb.ImageRegistryConfig) (runtime.PullOp
 func (s *Server) makeLayer(ctx context.Context, log io.Writer, l *layer) (runtime.Image, error) {
 	base, err := s.baseImage(ctx, log, l, l.from)
 	if err != nil {
-		return runtime.Image{}, fmt.Errorf("FROM %s: %w", l.from, err)
+		return runtime.Image{}, fmt.Errorf("FROM %s: %s", l.from, status.Convert(err).Message())
 	}
 	if len(l.instructions) == 0 {
 		return base, nil
 	}
-	stages, err := s.stage(ctx, log, l, base.Config)
+	local, err := unpack(s.spoolDir, l.files)
+	if err != nil {
+		return runtime.Image{}, fmt.Errorf("unpack local files: %w", err)
+	}
+	defer func() {
+		if err := os.RemoveAll(local); err != nil {
+			s.log.WarnContext(ctx, "build context left behind", "error", err)
+		}
+	}()
+	st := &stager{server: s, layer: l, log: log, local: os.DirFS(local)}
+	stages, err := st.run(ctx, base.Config)
 	if err != nil {
 		return runtime.Image{}, err
 	}
-	image := base
+	return s.buildStages(ctx, log, base, stages)
+}
+
+func (s *Server) buildStages(ctx context.Context, log io.Writer, image runtime.Image, stages []*stage) (runtime.Image, error) {
 	for n, stage := range stages {
 		below := image
+		var err error
 		image, err = s.runtime.Build(ctx, runtime.BuildSpec{
 			Base:    below.ID,
 			Steps:   stage.steps,
@@ -224,15 +241,15 @@ type stager struct {
 	server *Server
 	layer  *layer
 	log    io.Writer
+	local  fs.FS    // what COPY can name
 	args   []string // "NAME=value" of ARG
 	stages []*stage
 }
 
-// stage splits a layer where a setting changes that its later steps depend on.
-func (s *Server) stage(ctx context.Context, log io.Writer, l *layer, config runtime.ImageConfig) ([]*stage, error) {
-	st := &stager{server: s, layer: l, log: log}
-	st.stages = []*stage{{config: config, env: l.secretEnv}}
-	for _, i := range l.instructions {
+// run splits the layer where a setting changes that its later steps depend on.
+func (st *stager) run(ctx context.Context, config runtime.ImageConfig) ([]*stage, error) {
+	st.stages = []*stage{{config: config, env: st.layer.secretEnv}}
+	for _, i := range st.layer.instructions {
 		if err := st.apply(ctx, i); err != nil {
 			return nil, err
 		}

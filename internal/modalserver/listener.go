@@ -60,9 +60,10 @@ func (s *sniffingListener) acceptAll() {
 
 // hand passes a connection on once its first byte has told what it speaks.
 func (s *sniffingListener) hand(conn net.Conn) {
-	s.mu.Lock()
-	s.sniffing[conn] = struct{}{}
-	s.mu.Unlock()
+	if !s.track(conn) {
+		_ = conn.Close()
+		return
+	}
 	defer func() {
 		s.mu.Lock()
 		delete(s.sniffing, conn)
@@ -77,6 +78,19 @@ func (s *sniffingListener) hand(conn net.Conn) {
 	case s.accepted <- sniffed:
 	case <-s.closed:
 		_ = conn.Close()
+	}
+}
+
+// track makes sure that closing does not wait for a silent connection.
+func (s *sniffingListener) track(conn net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.closed:
+		return false
+	default:
+		s.sniffing[conn] = struct{}{}
+		return true
 	}
 }
 
@@ -99,10 +113,10 @@ func (s *sniffingListener) Close() error {
 func (s *sniffingListener) shut() error {
 	var err error
 	s.closing.Do(func() {
-		close(s.closed)
-		err = s.Listener.Close()
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		close(s.closed)
+		err = s.Listener.Close()
 		for conn := range s.sniffing {
 			_ = conn.Close()
 		}

@@ -45,6 +45,7 @@ type sandbox struct {
 	appID       string
 	environment string
 	definition  *pb.Sandbox
+	mounted     []contextFile // local files to place in it
 	created     time.Time
 
 	run            runtime.Sandbox
@@ -195,6 +196,10 @@ func (b *sandbox) outcome() *pb.GenericResult {
 func (b *sandbox) ended() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.endedLocked()
+}
+
+func (b *sandbox) endedLocked() error {
 	return status.Errorf(codes.FailedPrecondition, "sandbox %s has ended: reason=%s", b.id, cmp.Or(b.ending, endedExited))
 }
 

@@ -86,7 +86,7 @@ func (s *Server) SecretGetOrCreate(_ context.Context, r *pb.SecretGetOrCreateReq
 	owner, ok := s.secrets.configured[fresh.Name]
 	if !ok {
 		var err error
-		if owner, _, err = s.lookUp(kindSecret, fresh, how); err != nil {
+		if owner, err = s.lookUp(kindSecret, fresh, how); err != nil {
 			return nil, err
 		}
 		s.secrets.add(owner)

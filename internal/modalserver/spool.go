@@ -14,7 +14,7 @@ import (
 const (
 	spoolMemory = 1 << 20   // bytes kept in memory; what follows goes to a file
 	spoolAhead  = 256 << 20 // bytes that a writer may be ahead of the furthest reader
-	chunkSize   = 256 << 10 // bytes read at once
+	chunkSize   = 128 << 10 // bytes read at once
 )
 
 var errReleased = errors.New("output is no longer kept")

@@ -57,14 +57,12 @@ func (s *Server) VolumeGetOrCreate(ctx context.Context, r *pb.VolumeGetOrCreateR
 	if len(fresh.Name) > maxVolumeName {
 		return nil, invalid("volume name %q is longer than %d characters", fresh.Name, maxVolumeName)
 	}
-	owner, created, err := s.lookUp(kindVolume, fresh, r.GetObjectCreationType())
+	owner, err := s.lookUp(kindVolume, fresh, r.GetObjectCreationType())
 	if err != nil {
 		return nil, err
 	}
-	if created {
-		if err := save(s.names, kindVolumeID, owner.ID, owner); err != nil {
-			return nil, failure("keep volume", err)
-		}
+	if err := s.names.index(kindVolumeID, owner); err != nil {
+		return nil, failure("keep volume", err)
 	}
 	if err := s.runtime.CreateVolume(ctx, owner.ID); err != nil {
 		return nil, failure("create volume", err)
@@ -150,7 +148,7 @@ func (s *Server) VolumeRename(_ context.Context, r *pb.VolumeRenameRequest) (*em
 	}
 	renamed := volume
 	renamed.Name = r.GetName()
-	if _, _, err := s.lookUp(kindVolume, renamed, pb.ObjectCreationType_OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS); err != nil {
+	if _, err := s.lookUp(kindVolume, renamed, pb.ObjectCreationType_OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS); err != nil {
 		return nil, err
 	}
 	if err := errors.Join(s.freeVolumeName(volume), save(s.names, kindVolumeID, volume.ID, renamed)); err != nil {

@@ -80,6 +80,9 @@ func (s *sandbox) Exec(_ context.Context, spec runtime.ExecSpec) (runtime.Proces
 	s.running.Go(func() {
 		defer s.busy.Add(-1)
 		result := s.owner.handler(p.ctx, e)
+		if s.ctx.Err() != nil {
+			result = Result{Signal: sigkill} // it was not the handler that ended it
+		}
 		p.exit(runtime.ExitStatus{Code: result.Code, Signal: result.Signal})
 	})
 	return p, nil
