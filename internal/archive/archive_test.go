@@ -58,7 +58,7 @@ func TestTreeSurvivesRoundTrip(t *testing.T) {
 	require.NoError(t, os.Link(filepath.Join(source, "plain"), filepath.Join(source, "zz hard")))
 
 	var stream bytes.Buffer
-	require.NoError(t, archive.Tar(&stream, source))
+	require.NoError(t, archive.Tar(&stream, archive.Tree{Source: source}))
 	require.NoError(t, archive.Untar(&stream, target))
 	assert.Equal(t, listing(t, source), listing(t, target))
 	first, err := os.Stat(filepath.Join(target, "plain"))
@@ -67,7 +67,7 @@ func TestTreeSurvivesRoundTrip(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, os.SameFile(first, second), "hard link lost")
 
-	require.NoError(t, archive.Tar(&stream, source))
+	require.NoError(t, archive.Tar(&stream, archive.Tree{Source: source}))
 	require.NoError(t, archive.Untar(&stream, target), "a second time over the first")
 	assert.Equal(t, listing(t, source), listing(t, target))
 }
@@ -102,7 +102,7 @@ func TestFileBecomesOneEntry(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "a file"), []byte("text"), 0o640))
 	var stream bytes.Buffer
-	require.NoError(t, archive.Tar(&stream, filepath.Join(dir, "a file")))
+	require.NoError(t, archive.Tar(&stream, archive.Tree{Source: filepath.Join(dir, "a file")}))
 	r := tar.NewReader(&stream)
 	header, err := r.Next()
 	require.NoError(t, err)
@@ -116,7 +116,7 @@ func TestFileBecomesOneEntry(t *testing.T) {
 }
 
 func TestMissingSource(t *testing.T) {
-	err := archive.Tar(io.Discard, filepath.Join(t.TempDir(), "none"))
+	err := archive.Tar(io.Discard, archive.Tree{Source: filepath.Join(t.TempDir(), "none")})
 	assert.ErrorIs(t, err, fs.ErrNotExist)
 }
 

@@ -14,50 +14,68 @@ import (
 	"time"
 )
 
-// Tar writes a file or a directory as a tar stream. A file becomes one entry
-// under its base name; the entries of a directory are named relative to it, and
-// the directory itself has none. Symbolic links stay links, hard links too
-// where the system has them. Sockets, pipes and devices are left out. Owners are not kept.
-func Tar(w io.Writer, name string) error {
-	if err := writeTar(w, name); err != nil {
-		return fmt.Errorf("pack %s: %w", name, err)
-	}
-	return nil
+// Tree is a file or directory of this machine.
+type Tree struct {
+	Source string // its path
+	Name   string // what the archive calls it; "" = a directory's entries stand by themselves, a file has its base name
 }
 
-func writeTar(w io.Writer, name string) error {
-	info, err := os.Stat(name)
+// Tar writes files and directories as one tar stream. Symbolic links below
+// them stay links, hard links too where the system has them. Sockets, pipes
+// and devices are left out. Owners are not kept.
+func Tar(w io.Writer, trees ...Tree) error {
+	out := tar.NewWriter(w)
+	for _, tree := range trees {
+		if err := writeTree(out, tree); err != nil {
+			return fmt.Errorf("pack %s: %w", tree.Source, err)
+		}
+	}
+	return out.Close()
+}
+
+func writeTree(out *tar.Writer, tree Tree) error {
+	info, err := os.Stat(tree.Source)
 	if err != nil {
 		return err
 	}
-	base := "."
+	source, base := tree.Source, "."
 	if !info.IsDir() {
-		if name, err = filepath.EvalSymlinks(name); err != nil {
+		if source, err = filepath.EvalSymlinks(source); err != nil {
 			return err
 		}
-		name, base = filepath.Dir(name), filepath.Base(name)
+		source, base = filepath.Dir(source), filepath.Base(source)
 	}
-	root, err := os.OpenRoot(name)
+	root, err := os.OpenRoot(source)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	p := &packer{tar: tar.NewWriter(w), root: root, links: make(map[fileID]string)}
-	if base == "." {
-		err = p.children(".")
-	} else {
-		err = p.entry(base)
+	p := &packer{tar: out, root: root, base: base, name: tree.Name, links: make(map[fileID]string)}
+	if base == "." && tree.Name == "" {
+		return p.children(".")
 	}
-	if err != nil {
-		return err
-	}
-	return p.tar.Close()
+	return p.entry(base)
 }
 
 type packer struct {
 	tar   *tar.Writer
 	root  *os.Root
+	base  string            // what is packed, below root
+	name  string            // what it is called instead; "" = its own name
 	links map[fileID]string // first name of files that have several
+}
+
+// nameOf is the name in the archive of a path below root.
+func (p *packer) nameOf(local string) string {
+	local = filepath.ToSlash(local)
+	switch {
+	case p.name == "":
+		return local
+	case local == filepath.ToSlash(p.base):
+		return p.name
+	default:
+		return path.Join(p.name, local)
+	}
 }
 
 func (p *packer) children(dir string) error {
@@ -97,7 +115,7 @@ func (p *packer) entry(name string) error {
 	if err != nil {
 		return err
 	}
-	header.Name = filepath.ToSlash(name)
+	header.Name = p.nameOf(name)
 	header.Uid, header.Gid, header.Uname, header.Gname = 0, 0, "", ""
 	header.Format = tar.FormatGNU // long and odd names in one header, for every tar that sandboxes have
 	header.ModTime, header.AccessTime, header.ChangeTime = info.ModTime().Truncate(time.Second), time.Time{}, time.Time{}

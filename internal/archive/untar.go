@@ -2,6 +2,7 @@ package archive
 
 import (
 	"archive/tar"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,42 @@ import (
 	"slices"
 	"time"
 )
+
+// Extract puts what a tar stream holds at a path: the stream of a directory,
+// whose first entry is "./", below it, as Untar does; the stream of one file
+// becomes that file itself.
+func Extract(r io.Reader, target string) error {
+	var head bytes.Buffer
+	header, err := tar.NewReader(io.TeeReader(r, &head)).Next()
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("unpack to %s: %w", target, err)
+	}
+	r = io.MultiReader(&head, r)
+	if err != nil || header.Typeflag == tar.TypeDir {
+		return Untar(r, target)
+	}
+	parent := filepath.Dir(target)
+	err = os.MkdirAll(parent, 0o755)
+	var dir string
+	if err == nil {
+		dir, err = os.MkdirTemp(parent, ".unpack-")
+	}
+	if err != nil {
+		return fmt.Errorf("unpack to %s: %w", target, err)
+	}
+	defer os.RemoveAll(dir)
+	if err := Untar(r, dir); err != nil {
+		return err
+	}
+	name, err := local(header.Name)
+	if err == nil {
+		err = os.Rename(filepath.Join(dir, name), target)
+	}
+	if err != nil {
+		return fmt.Errorf("unpack to %s: %w", target, err)
+	}
+	return nil
+}
 
 // Untar unpacks a tar stream below a directory, making it if need be, and
 // reads the stream to its end. Nothing outside the directory is written,

@@ -1,0 +1,88 @@
+package seer
+
+import (
+	"context"
+	_ "embed"
+	"strconv"
+	"time"
+
+	"github.com/ajobi-uhc/seer-go/internal/modalclient"
+)
+
+// The sandbox's own command keeps it alive for as long as its lease lasts, so
+// that a program that was killed leaves nothing behind that costs money.
+//
+//go:embed scripts/watchdog.sh
+var watchdogScript string
+
+//go:embed scripts/lease.sh
+var leaseScript string
+
+const noLease = "none"
+
+// watchdogCommand is the command a sandbox is created with.
+func watchdogCommand(lease time.Duration) []string {
+	seconds := noLease
+	if lease > 0 {
+		seconds = strconv.Itoa(int(lease.Round(time.Second) / time.Second))
+	}
+	return []string{"sh", "-c", watchdogScript, "seer-watchdog", seconds}
+}
+
+// leaseOf is the lease a sandbox is created with; 0 = none. One that ends by
+// itself when idle needs none, and renewing it would keep it from being idle.
+func leaseOf(config SandboxConfig, o options) time.Duration {
+	if config.IdleTimeout > 0 || o.lease < 0 {
+		return 0
+	}
+	return o.lease
+}
+
+// keepLease renews the lease until ctx ends. The first renewal comes after a
+// third of it, so short-lived sandboxes never pay for one.
+func (s *Sandbox) keepLease(ctx context.Context) {
+	lease := leaseOf(s.config, s.opts)
+	if lease == 0 {
+		return
+	}
+	s.tasks.Go(func() {
+		ticker := time.NewTicker(lease / 3)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			seconds := strconv.Itoa(int(lease / time.Second))
+			if err := s.setLease(ctx, seconds); err != nil && ctx.Err() == nil {
+				s.opts.logger.WarnContext(ctx, "renew lease of sandbox", "sandbox", s.remote.ID(), "error", err)
+			}
+		}
+	})
+}
+
+// liftLease lets the sandbox live until its Timeout, whatever becomes of this program.
+func (s *Sandbox) liftLease(ctx context.Context) error {
+	if leaseOf(s.config, s.opts) == 0 {
+		return nil
+	}
+	return s.setLease(ctx, noLease)
+}
+
+func (s *Sandbox) setLease(ctx context.Context, value string) error {
+	process, err := s.remote.Exec(ctx, modalclient.ExecSpec{
+		Args:          []string{"sh", "-c", leaseScript, "seer-lease", value},
+		DiscardStdout: true,
+		DiscardStderr: true,
+		Timeout:       time.Minute,
+	})
+	if err != nil {
+		return err
+	}
+	code, signal, err := process.Wait(ctx)
+	if err == nil && (code != 0 || signal != 0) {
+		err = &ExitError{Code: code, Signal: signal}
+	}
+	return err
+}

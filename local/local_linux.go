@@ -1,0 +1,59 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+
+	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/internal/modalserver"
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux"
+)
+
+func start(_ context.Context, dir string, allow []string, logger *slog.Logger) (*running, error) {
+	hosts, err := parseHosts(allow)
+	if err != nil {
+		return nil, err
+	}
+	runtime, err := linux.New(linux.Config{Dir: dir, Logger: logger, AllowHosts: hosts})
+	if err != nil {
+		return nil, err
+	}
+	endpoint := seer.Endpoint{
+		TokenID:      token("ak-"),
+		TokenSecret:  token("as-"),
+		PlainTunnels: true,
+		NoGPU:        true,
+		Pythons:      runtime.Pythons(),
+	}
+	server, err := modalserver.New(modalserver.Config{
+		Runtime:     runtime,
+		StateDir:    filepath.Join(dir, "server"),
+		TokenID:     endpoint.TokenID,
+		TokenSecret: endpoint.TokenSecret,
+		Logger:      logger,
+	})
+	if err != nil {
+		return nil, errors.Join(err, runtime.Close())
+	}
+	endpoint.ServerURL = server.URL()
+	return &running{
+		endpoint: endpoint,
+		close:    func() error { return errors.Join(server.Close(), runtime.Close()) },
+	}, nil
+}
+
+func parseHosts(addresses []string) ([]netip.AddrPort, error) {
+	hosts := make([]netip.AddrPort, len(addresses))
+	for i, address := range addresses {
+		host, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return nil, fmt.Errorf("AllowHost(%q): write an IP address and a port, such as 127.0.0.1:8080", address)
+		}
+		hosts[i] = host
+	}
+	return hosts, nil
+}

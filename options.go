@@ -1,0 +1,87 @@
+package seer
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Option adjusts where a sandbox runs and how it reports. Options are read
+// once, by the function they are given to.
+type Option func(*options)
+
+type options struct {
+	backend  Backend
+	appName  string
+	logger   *slog.Logger
+	progress func(Event)
+	envFile  string
+	lease    time.Duration
+}
+
+const (
+	defaultAppName = "seer"
+	defaultLease   = 5 * time.Minute
+)
+
+func newOptions(opts []Option) options {
+	o := options{appName: defaultAppName, logger: slog.Default(), lease: defaultLease}
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&o)
+		}
+	}
+	return o
+}
+
+// WithBackend says where the sandbox runs: [Modal], the local package's New
+// or seertest's server. Without it SEER_BACKEND decides.
+func WithBackend(backend Backend) Option {
+	return func(o *options) { o.backend = backend }
+}
+
+// WithAppName names the Modal app that the sandbox belongs to. The default is "seer".
+func WithAppName(name string) Option {
+	return func(o *options) {
+		if name != "" {
+			o.appName = name
+		}
+	}
+}
+
+// WithLogger takes the SDK's own log lines. The default is [slog.Default].
+// No secret is ever logged.
+func WithLogger(logger *slog.Logger) Option {
+	return func(o *options) {
+		if logger != nil {
+			o.logger = logger
+		}
+	}
+}
+
+// WithProgress is called with every step of Start: when it begins, what it
+// prints, how far it is, when it is done. Calls come one at a time, from a
+// goroutine of the SDK, which waits for them: return quickly. See
+// [PrintProgress] for one that writes to a terminal.
+func WithProgress(report func(Event)) Option {
+	return func(o *options) { o.progress = report }
+}
+
+// WithEnvFile names the file that Secrets are looked up in after the process
+// environment. The default is .env in the working directory, if there is one;
+// a file named here must exist.
+func WithEnvFile(path string) Option {
+	return func(o *options) { o.envFile = path }
+}
+
+// WithLease sets how long a sandbox outlives a program that was killed: the
+// program renews the lease while it runs, and the sandbox ends by itself when
+// it runs out. 0 means the default of 5 minutes; a negative lease is none, so
+// that only Timeout ends a forgotten sandbox. [Sandbox.Close] lifts the lease.
+// Sandboxes with an IdleTimeout need none and have none.
+func WithLease(lease time.Duration) Option {
+	return func(o *options) {
+		if lease != 0 {
+			o.lease = lease
+		}
+	}
+}

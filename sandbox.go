@@ -1,0 +1,337 @@
+package seer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ajobi-uhc/seer-go/internal/modalclient"
+)
+
+// Sandbox is a place for an agent to work: a machine with what its
+// [SandboxConfig] declares. Start it, use it, and Terminate it. A Sandbox may
+// be used from several goroutines.
+type Sandbox struct {
+	config SandboxConfig
+	opts   options
+	scoped bool
+
+	mu      sync.Mutex
+	phase   phase
+	from    *Snapshot // nil = built from the config
+	backend *backend
+	remote  *modalclient.Sandbox
+	client  *modalclient.Client
+	app     modalclient.App
+	urls    map[int]string
+	models  []ModelHandle
+	repos   []RepoHandle
+	stopped context.Context //nolint:containedctx // the life of the keeper and the watcher, ended by stop
+	stop    context.CancelFunc
+	tasks   sync.WaitGroup
+	watch   *watch
+	saved   chan struct{} // closed once FromID can find its state; nil = another program saved it
+	cause   error         // why the sandbox ended, once that is known
+}
+
+type phase int
+
+const (
+	phaseNew phase = iota
+	phaseStarting
+	phaseRunning
+	phaseEnded
+	phaseDetached
+)
+
+const (
+	// endTimeout bounds what still has to be done when the caller's context
+	// has ended: terminating, mostly.
+	endTimeout = 30 * time.Second
+	// tunnelTimeout bounds the wait for public addresses.
+	tunnelTimeout = time.Minute
+)
+
+// NewSandbox prepares a sandbox. Nothing is provisioned and no error is
+// possible before [Sandbox.Start]. The config is copied.
+func NewSandbox(config SandboxConfig, opts ...Option) *Sandbox {
+	return &Sandbox{config: config.clone(), opts: newOptions(opts)}
+}
+
+// FromID connects to a sandbox that runs already, started by this or another
+// program. It never restarts one.
+func FromID(ctx context.Context, sandboxID string, opts ...Option) (*Sandbox, error) {
+	s := &Sandbox{opts: newOptions(opts), phase: phaseStarting}
+	if err := s.attach(ctx, sandboxID); err != nil {
+		return nil, fmt.Errorf("connect to sandbox %s: %w", sandboxID, err)
+	}
+	return s, nil
+}
+
+func (s *Sandbox) attach(ctx context.Context, sandboxID string) error {
+	if err := s.connect(ctx); err != nil {
+		return err
+	}
+	remote, err := s.client.Sandbox(ctx, sandboxID)
+	if err == nil {
+		s.remote = remote
+		err = s.adopt(ctx)
+	}
+	if err != nil {
+		return errors.Join(publicError(err), s.disconnect())
+	}
+	s.enterRunning()
+	return nil
+}
+
+// SandboxID is Modal's ID of the sandbox; "" before Start.
+func (s *Sandbox) SandboxID() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.remote == nil {
+		return ""
+	}
+	return s.remote.ID()
+}
+
+// Backend is "modal" or "local"; "" before Start.
+func (s *Sandbox) Backend() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Backend{s.backend}.Name()
+}
+
+// ModelHandles says where the prepared models are.
+func (s *Sandbox) ModelHandles() []ModelHandle {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.models)
+}
+
+// RepoHandles says where the cloned repositories are.
+func (s *Sandbox) RepoHandles() []RepoHandle {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.repos)
+}
+
+// URL is the public address of a port that EncryptedPorts lists. Whoever
+// knows it reaches the port: let the service there ask for a secret.
+func (s *Sandbox) URL(ctx context.Context, port int) (string, error) {
+	remote, err := s.running()
+	if err != nil {
+		return "", err
+	}
+	urls, err := s.tunnels(ctx, remote)
+	if err != nil {
+		return "", s.callError("find tunnels", err)
+	}
+	url, ok := urls[port]
+	if !ok {
+		return "", fmt.Errorf("find URL of port %d: it is not open; list it in EncryptedPorts: %w", port, ErrNotFound)
+	}
+	return url, nil
+}
+
+// tunnels asks for the addresses once; they never change.
+func (s *Sandbox) tunnels(ctx context.Context, remote *modalclient.Sandbox) (map[int]string, error) {
+	s.mu.Lock()
+	urls := s.urls
+	s.mu.Unlock()
+	if urls != nil {
+		return urls, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, tunnelTimeout)
+	defer cancel()
+	urls, err := remote.Tunnels(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.urls = urls
+	s.mu.Unlock()
+	return urls, nil
+}
+
+// Logs streams what the sandbox's own command prints: the output of setup and
+// services, not of Exec. It ends with the sandbox or with ctx.
+func (s *Sandbox) Logs(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		remote, err := s.running()
+		if err != nil {
+			yield("", err)
+			return
+		}
+		for text, err := range remote.Logs(ctx) {
+			if err != nil {
+				yield("", s.callError("read logs", err))
+				return
+			}
+			if !yield(text, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Terminate ends the sandbox and everything in it, and waits until it is gone.
+// It may be called again, and also when Start failed or never ran. It tries
+// even when ctx has ended already, for at most 30 seconds more.
+func (s *Sandbox) Terminate(ctx context.Context) error {
+	s.mu.Lock()
+	switch s.phase {
+	case phaseNew, phaseEnded:
+		s.phase = phaseEnded
+		s.mu.Unlock()
+		return nil
+	case phaseStarting:
+		s.mu.Unlock()
+		return errors.New("terminate sandbox: Start is still running; cancel its context instead")
+	case phaseDetached:
+		s.mu.Unlock()
+		return errors.New("terminate sandbox: this Sandbox was closed; use FromID")
+	}
+	remote := s.remote
+	s.mu.Unlock()
+
+	ctx, cancel := withGrace(ctx, endTimeout)
+	defer cancel()
+	if err := remote.Terminate(ctx); err != nil && !errors.Is(err, modalclient.ErrTerminated) && !errors.Is(err, modalclient.ErrNotFound) {
+		return fmt.Errorf("terminate sandbox %s: %w", remote.ID(), publicError(err))
+	}
+	return s.leave(phaseEnded)
+}
+
+// Close detaches from the sandbox, which runs on until its Timeout; the lease
+// is lifted. [FromID] finds it again. On an embedded local backend it lives as
+// long as the program.
+func (s *Sandbox) Close() error {
+	s.mu.Lock()
+	running := s.phase == phaseRunning
+	s.mu.Unlock()
+	if !running {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+	defer cancel()
+	if s.saved != nil {
+		<-s.saved
+	}
+	if err := s.liftLease(ctx); err != nil {
+		return fmt.Errorf("close sandbox: lift its lease: %w", publicError(err))
+	}
+	return s.leave(phaseDetached)
+}
+
+// leave stops the sandbox's background work and gives the connection back.
+func (s *Sandbox) leave(next phase) error {
+	s.mu.Lock()
+	if s.phase != phaseRunning {
+		s.mu.Unlock()
+		return nil
+	}
+	s.phase = next
+	if next == phaseEnded && s.cause == nil {
+		s.cause = fmt.Errorf("by this program: %w", ErrTerminated)
+	}
+	s.mu.Unlock()
+	s.stop()
+	s.tasks.Wait()
+	s.remote.Detach()
+	return s.disconnect()
+}
+
+func (s *Sandbox) connect(ctx context.Context) error {
+	backend, err := chooseBackend(s.opts)
+	if err != nil {
+		return err
+	}
+	client, _, err := backend.acquire(ctx, s.opts.logger)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.backend, s.client = backend, client
+	s.mu.Unlock()
+	return nil
+}
+
+func (s *Sandbox) disconnect() error {
+	s.mu.Lock()
+	client := s.client
+	s.client = nil
+	s.mu.Unlock()
+	if client == nil {
+		return nil
+	}
+	return s.backend.release()
+}
+
+func (s *Sandbox) enterRunning() {
+	ctx, stop := context.WithCancel(context.Background())
+	s.mu.Lock()
+	s.phase, s.stopped, s.stop = phaseRunning, ctx, stop
+	s.watch = newWatch()
+	s.mu.Unlock()
+	s.keepLease(ctx)
+}
+
+// started begins the background work of a sandbox that this program made.
+func (s *Sandbox) started() {
+	s.enterRunning()
+	s.saved = make(chan struct{})
+	s.tasks.Go(func() {
+		defer close(s.saved)
+		if err := s.saveState(s.stopped); err != nil && s.stopped.Err() == nil {
+			s.opts.logger.WarnContext(s.stopped, "save state: FromID will know little of the sandbox", "sandbox", s.remote.ID(), "error", err)
+		}
+	})
+}
+
+// running returns the live sandbox, or why there is none.
+func (s *Sandbox) running() (*modalclient.Sandbox, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch s.phase {
+	case phaseNew, phaseStarting:
+		return nil, ErrNotStarted
+	case phaseEnded:
+		if s.cause != nil {
+			return nil, fmt.Errorf("use sandbox: %w", s.cause)
+		}
+		return nil, ErrTerminated
+	case phaseDetached:
+		return nil, fmt.Errorf("use sandbox: this Sandbox was closed; FromID(%q) connects again: %w", s.remote.ID(), ErrNotStarted)
+	}
+	return s.remote, nil
+}
+
+// callError says what was being done when a call on the sandbox went wrong.
+func (s *Sandbox) callError(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &TimeoutError{Op: doing, Err: err}
+	}
+	var ended *modalclient.TerminatedError
+	if errors.As(err, &ended) {
+		return fmt.Errorf("%s: %w", doing, endError(ended.Exit))
+	}
+	return fmt.Errorf("%s: %w", doing, publicError(err))
+}
+
+// withGrace bounds a call that must be tried even when its context has ended:
+// it goes on for at most grace after that.
+func withGrace(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	free, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(grace, cancel)
+		context.AfterFunc(free, func() { timer.Stop() })
+	})
+	return free, func() { stop(); cancel() }
+}

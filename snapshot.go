@@ -1,0 +1,78 @@
+package seer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Snapshot is a saved file system of a sandbox, to start others from. It is
+// plain data: JSON keeps it, so it can be stored or mailed. Volumes, and so
+// models, are not part of it; they are mounted again.
+type Snapshot struct {
+	ImageID     string        `json:"image_id"`
+	Description string        `json:"description"`
+	CreatedAt   time.Time     `json:"created_at"`
+	Backend     string        `json:"backend"`          // "modal" or "local"; it can be restored nowhere else
+	Config      SandboxConfig `json:"config"`           // as the sandbox was declared; no secret values
+	Models      []ModelHandle `json:"models,omitempty"` // with their resolved commits
+	Repos       []RepoHandle  `json:"repos,omitempty"`  // likewise
+}
+
+// Snapshot saves the sandbox's file system as it is now. The sandbox runs on.
+// The description is kept with the snapshot.
+func (s *Sandbox) Snapshot(ctx context.Context, description string) (*Snapshot, error) {
+	remote, err := s.running()
+	if err != nil {
+		return nil, err
+	}
+	imageID, err := remote.Snapshot(ctx)
+	if err != nil {
+		return nil, s.callError("snapshot sandbox", err)
+	}
+	return &Snapshot{
+		ImageID:     imageID,
+		Description: description,
+		CreatedAt:   time.Now().UTC().Truncate(time.Second),
+		Backend:     s.Backend(),
+		Config:      s.config.clone(),
+		Models:      s.ModelHandles(),
+		Repos:       s.RepoHandles(),
+	}, nil
+}
+
+// FromSnapshot starts a sandbox on a saved file system. Hardware, secrets,
+// ports and limits come from the config; packages, files and repositories are
+// there already and are not prepared again.
+func FromSnapshot(ctx context.Context, snapshot *Snapshot, config SandboxConfig, opts ...Option) (*Sandbox, error) {
+	s, err := restored(snapshot, config, opts)
+	if err != nil {
+		return nil, err
+	}
+	return s.Start(ctx)
+}
+
+// restored prepares a sandbox that Start will put on the snapshot's image.
+func restored(snapshot *Snapshot, config SandboxConfig, opts []Option) (*Sandbox, error) {
+	if snapshot == nil || snapshot.ImageID == "" {
+		return nil, errors.New("restore snapshot: it has no image ID")
+	}
+	s := NewSandbox(config, opts...)
+	s.from = snapshot
+	s.models, s.repos = snapshot.Models, snapshot.Repos
+	return s, nil
+}
+
+// checkSnapshot finds out before anything is provisioned whether the image is still there.
+func (s *Sandbox) checkSnapshot(ctx context.Context) error {
+	if s.from.Backend != "" && s.from.Backend != s.backend.name {
+		return fmt.Errorf("restore snapshot %s: it was made on the %s backend, this is %s", s.from.ImageID, s.from.Backend, s.backend.name)
+	}
+	err := s.client.ImageExists(ctx, s.from.ImageID)
+	if err != nil {
+		return fmt.Errorf("restore snapshot %s (%q of %s): %w", s.from.ImageID, s.from.Description,
+			s.from.CreatedAt.Format(time.DateTime), publicError(err))
+	}
+	return nil
+}

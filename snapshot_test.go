@@ -1,0 +1,75 @@
+package seer_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/seertest"
+)
+
+// treeHash describes every file below some directories of a sandbox: type,
+// mode, owner, link target and content.
+const treeHash = `for dir in /workspace /root /opt/kept /etc/seer-test /usr/share/common-licenses; do
+	find "$dir" -printf '%p %y %m %U %G %l\n' 2>/dev/null
+	find "$dir" -type f -exec sha256sum -- {} + 2>/dev/null
+done | sort`
+
+func TestSnapshotRestoresTheFilesAsTheyWere(t *testing.T) {
+	server := seertest.NewServer(t)
+	config := fullConfig(t)
+	first := startOn(t, server, config)
+	_, err := first.Exec(t.Context(), `
+		mkdir -p /opt/kept "/workspace/odd dir" /etc/seer-test
+		echo secret >/root/.private && chmod 600 /root/.private
+		printf 'a\nb' >"/workspace/odd dir/ünï"
+		ln -s ../nowhere /workspace/dangling
+		echo one >/workspace/hard && ln /workspace/hard /workspace/hard2
+		truncate -s 50M /workspace/sparse
+		chmod 4755 /workspace/hard
+		rm -r /usr/share/common-licenses/GPL*
+		rm /workspace/file`)
+	require.NoError(t, err)
+	want, err := first.Exec(t.Context(), treeHash)
+	require.NoError(t, err)
+
+	snapshot, err := first.Snapshot(t.Context(), "after setup")
+	require.NoError(t, err)
+	assert.Equal(t, "after setup", snapshot.Description) // D12
+	_, err = first.Exec(t.Context(), "rm -r /workspace/*; echo later >/root/later")
+	require.NoError(t, err)
+	terminate(t, first)
+
+	mailed, err := json.Marshal(snapshot)
+	require.NoError(t, err)
+	var received seer.Snapshot
+	require.NoError(t, json.Unmarshal(mailed, &received))
+	assert.Equal(t, *snapshot, received)
+
+	second, err := seer.FromSnapshot(t.Context(), &received, config, seer.WithBackend(server.Backend()))
+	require.NoError(t, err)
+	t.Cleanup(func() { terminate(t, second) })
+	got, err := second.Exec(t.Context(), treeHash)
+	require.NoError(t, err)
+	assert.Equal(t, want, got)
+	out, err := second.Exec(t.Context(), `stat -c %h /workspace/hard; du -k /workspace/sparse | cut -f1; echo $A`)
+	require.NoError(t, err)
+	assert.Equal(t, "2\n0\nb\n", out, "hard links, holes and environment")
+}
+
+func TestRestoringWhatCannotBeRestored(t *testing.T) {
+	server := seertest.NewServer(t)
+	backend := seer.WithBackend(server.Backend())
+	_, err := seer.FromSnapshot(t.Context(), nil, seer.SandboxConfig{}, backend)
+	require.ErrorContains(t, err, "no image ID")
+	gone := &seer.Snapshot{ImageID: "im-0000000000000000000000", Description: "long ago"}
+	_, err = seer.FromSnapshot(t.Context(), gone, seer.SandboxConfig{}, backend)
+	require.ErrorIs(t, err, seer.ErrNotFound)
+	assert.ErrorContains(t, err, "long ago")
+	elsewhere := &seer.Snapshot{ImageID: "im-0000000000000000000000", Backend: "modal"}
+	_, err = seer.FromSnapshot(t.Context(), elsewhere, seer.SandboxConfig{}, backend)
+	require.ErrorContains(t, err, "modal backend")
+}

@@ -1,0 +1,356 @@
+package seer
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ajobi-uhc/seer-go/internal/modalclient"
+	"github.com/ajobi-uhc/seer-go/internal/plan"
+)
+
+// Start provisions what the config declares and returns the sandbox itself,
+// running. What does not depend on each other is done side by side; nothing
+// that bills by the second exists before everything slow is ready. The error
+// is a *[ConfigError] for a bad config, found before anything is provisioned,
+// or a *[StartError] that names the step: whatever the steps before it made has
+// been removed then. A Sandbox is started once.
+func (s *Sandbox) Start(ctx context.Context) (*Sandbox, error) {
+	s.mu.Lock()
+	if s.phase != phaseNew {
+		s.mu.Unlock()
+		return nil, errors.New("start sandbox: already started; make another with NewSandbox")
+	}
+	s.phase = phaseStarting
+	s.mu.Unlock()
+
+	if err := s.start(ctx); err != nil {
+		return nil, errors.Join(err, s.undo(ctx, err))
+	}
+	s.started()
+	return s, nil
+}
+
+// undo removes what a failed Start has made, and says what it could not.
+func (s *Sandbox) undo(ctx context.Context, cause error) error {
+	var errs []error
+	if s.remote != nil {
+		ctx, cancel := withGrace(ctx, endTimeout)
+		defer cancel()
+		if err := s.remote.Terminate(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("sandbox %s may still be running and cost money: %w", s.remote.ID(), publicError(err)))
+		}
+		s.remote.Detach()
+	}
+	errs = append(errs, s.disconnect())
+	s.mu.Lock()
+	s.phase, s.cause = phaseEnded, fmt.Errorf("%w: Start failed: %w", ErrTerminated, cause)
+	s.mu.Unlock()
+	return errors.Join(errs...)
+}
+
+func (s *Sandbox) start(ctx context.Context) error {
+	lookup, err := newSecretLookup(s.opts.envFile)
+	if err != nil {
+		return err
+	}
+	env, err := s.validated(ctx, lookup)
+	if err != nil {
+		return err
+	}
+	if s.from != nil {
+		if err := s.checkSnapshot(ctx); err != nil {
+			return err
+		}
+	}
+	l := &launch{Sandbox: s, plan: plan.New(s.planInput()), env: env, lookup: lookup, events: &reporter{fn: s.opts.progress}}
+	return runSteps(ctx, l.events, l.steps())
+}
+
+// validated checks the config, against the backend too, connects to it, and
+// returns the sandbox's environment with the values of its secrets.
+func (s *Sandbox) validated(ctx context.Context, lookup secretLookup) (map[string]string, error) {
+	backend, err := chooseBackend(s.opts)
+	if err != nil && !errors.Is(err, ErrNoBackend) {
+		return nil, err
+	}
+	world := validationEnv{lookup: lookup, stat: os.Stat, local: err == nil && backend.name == "local", scoped: s.scoped}
+	if s.from != nil {
+		world.stat = nil // nothing of this machine is copied
+	}
+	if problems := s.config.validate(world); len(problems) > 0 {
+		return nil, &ConfigError{Problems: problems}
+	}
+	if err != nil {
+		return nil, err
+	}
+	client, endpoint, err := backend.acquire(ctx, s.opts.logger)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.backend, s.client = backend, client
+	s.mu.Unlock()
+
+	if s.config.GPU != "" && endpoint.NoGPU {
+		return nil, fmt.Errorf("GPU %q: %w", s.config.GPU, ErrNoGPU)
+	}
+	world.pythons = endpoint.Pythons
+	if problems := s.config.validate(world); len(problems) > 0 {
+		return nil, &ConfigError{Problems: problems}
+	}
+	env := make(map[string]string, len(s.config.Env)+len(s.config.Secrets))
+	maps.Copy(env, s.config.Env)
+	for _, name := range s.config.Secrets {
+		env[name], _ = lookup(name) // validate has found it
+	}
+	return env, nil
+}
+
+// launch is a Start under way.
+type launch struct {
+	*Sandbox
+	plan   plan.Plan
+	env    map[string]string
+	lookup secretLookup
+	events *reporter
+	image  string
+}
+
+const stepSecrets = "pass environment"
+
+// steps are the nodes of the plan that this start needs, with what they do.
+func (l *launch) steps() []step {
+	titles := make(map[string]string, len(l.plan.Steps))
+	for _, planned := range l.plan.Steps {
+		titles[planned.ID] = planned.Title
+	}
+	var secret modalclient.Secret
+	var steps []step
+	if len(l.env) > 0 {
+		steps = append(steps, step{name: stepSecrets, run: func(ctx context.Context, _ func(string)) (_ string, err error) {
+			secret, err = l.client.Secret(ctx, l.env)
+			return "", publicError(err)
+		}})
+	}
+	for _, planned := range l.plan.Steps {
+		run := l.action(planned.ID, &secret)
+		if run == nil {
+			delete(titles, planned.ID)
+			continue
+		}
+		s := step{name: planned.Title, run: run}
+		for _, need := range planned.Needs {
+			if title, ok := titles[need]; ok {
+				s.needs = append(s.needs, title)
+			}
+		}
+		if planned.ID == plan.StepCreate && len(l.env) > 0 {
+			s.needs = append(s.needs, stepSecrets)
+		}
+		steps = append(steps, s)
+	}
+	return steps
+}
+
+type action = func(ctx context.Context, log func(line string)) (remark string, err error)
+
+// action is what a step of the plan does; nil when a snapshot has it already.
+func (l *launch) action(id string, secret *modalclient.Secret) action {
+	switch id {
+	case plan.StepImage:
+		return l.buildImage
+	case plan.StepCreate:
+		return func(ctx context.Context, log func(string)) (string, error) { return l.create(ctx, log, *secret) }
+	case plan.StepFiles:
+		if l.from == nil {
+			return l.copyFiles
+		}
+	}
+	for i := range l.plan.Repos {
+		if l.from != nil {
+			break
+		}
+		switch id {
+		case plan.StepClone(i):
+			return func(ctx context.Context, _ func(string)) (string, error) { return l.clone(ctx, i) }
+		case plan.StepInstall(i):
+			return func(ctx context.Context, log func(string)) (string, error) { return l.install(ctx, log, i) }
+		}
+	}
+	return nil
+}
+
+func (l *launch) buildImage(ctx context.Context, log func(string)) (string, error) {
+	app, err := l.client.App(ctx, l.opts.appName)
+	if err != nil {
+		return "", publicError(err)
+	}
+	l.app = app
+	if l.from != nil {
+		l.image = l.from.ImageID
+		return "from snapshot", nil
+	}
+	layers := make([]modalclient.Layer, len(l.plan.Layers))
+	for i, layer := range l.plan.Layers {
+		layers[i] = modalclient.Layer{Commands: layer.Commands}
+	}
+	built := false
+	lines := &lineWriter{emit: log}
+	l.image, err = l.client.BuildImage(ctx, app, l.plan.Base, layers, func(_ int, text string) {
+		built = true
+		_, _ = lines.Write([]byte(text))
+	})
+	lines.flush()
+	if err != nil {
+		return "", l.buildError(err)
+	}
+	if built {
+		return "", nil
+	}
+	return "cached", nil
+}
+
+func (l *launch) buildError(err error) error {
+	var failed *modalclient.BuildError
+	if !errors.As(err, &failed) {
+		return publicError(err)
+	}
+	title := "base " + l.plan.Base
+	if failed.Layer < len(l.plan.Layers) {
+		title = l.plan.Layers[failed.Layer].Title
+	}
+	return &BuildError{Layer: title, Log: failed.Log, Err: publicError(failed.Cause)}
+}
+
+func (l *launch) create(ctx context.Context, _ func(string), secret modalclient.Secret) (string, error) {
+	p := l.plan
+	spec := modalclient.CreateSpec{
+		Image:          l.image,
+		Command:        watchdogCommand(p.Lease),
+		Timeout:        p.Timeout,
+		IdleTimeout:    p.Idle,
+		GPU:            gpuOnWire(p.GPU, p.GPUCount),
+		CPU:            p.CPU,
+		MemoryMiB:      p.MemoryMiB,
+		BlockNetwork:   p.Blocked,
+		CIDRAllowlist:  p.CIDRs,
+		Regions:        p.Regions,
+		DockerInDocker: p.Docker,
+	}
+	if secret.ID != "" {
+		spec.Secrets = []modalclient.Secret{secret}
+	}
+	for _, port := range p.Ports {
+		spec.EncryptedPorts = append(spec.EncryptedPorts, port.Number)
+	}
+	remote, err := l.client.Create(ctx, l.app, spec)
+	if err != nil {
+		return "", l.createError(err)
+	}
+	l.mu.Lock()
+	l.remote = remote
+	l.mu.Unlock()
+
+	tagged := make(chan error, 1)
+	go func() { tagged <- l.tag(ctx) }()
+	err = remote.Ready(ctx)
+	if tagErr := <-tagged; err == nil {
+		err = tagErr
+	}
+	if err != nil {
+		return "", publicError(err)
+	}
+	return remote.ID(), nil
+}
+
+// tag marks the sandbox while it waits to be scheduled.
+func (l *launch) tag(ctx context.Context) error {
+	if len(l.plan.Tags) == 0 {
+		return nil
+	}
+	return l.remote.SetTags(ctx, l.plan.Tags)
+}
+
+// createError adds to a refused GPU the name that was probably meant.
+func (l *launch) createError(err error) error {
+	if l.plan.GPU != "" && errors.Is(err, modalclient.ErrInvalid) && strings.Contains(strings.ToLower(err.Error()), "gpu") {
+		if near := nearestGPU(l.plan.GPU); near != "" && near != l.plan.GPU {
+			return fmt.Errorf("%w; did you mean %q?", publicError(err), near)
+		}
+	}
+	return publicError(err)
+}
+
+func gpuOnWire(gpu string, count int) string {
+	if gpu == "" || count <= 1 {
+		return gpu
+	}
+	return fmt.Sprintf("%s:%d", gpu, count)
+}
+
+//go:embed scripts/clone.sh
+var cloneScript string
+
+const cloneTimeout = 15 * time.Minute
+
+func (l *launch) clone(ctx context.Context, i int) (string, error) {
+	repo, planned := l.config.Repos[i], l.plan.Repos[i]
+	ctx, cancel := context.WithTimeout(ctx, cloneTimeout)
+	defer cancel()
+	cmd := l.command("bash", "-c", cloneScript, "clone", planned.URL, planned.Branch, planned.Commit, planned.Target)
+	if repo.TokenEnv != "" {
+		token, _ := l.lookup(repo.TokenEnv) // validate has found it
+		cmd.Env = gitCredentials(planned.URL, token)
+	}
+	out, err := cmd.Output(ctx)
+	if err != nil {
+		return "", err
+	}
+	commit := strings.TrimSpace(string(out))
+	handle := RepoHandle{Name: planned.Name, URL: planned.URL, Path: planned.Target, Commit: commit}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.repos == nil {
+		l.repos = make([]RepoHandle, len(l.plan.Repos))
+	}
+	l.repos[i] = handle
+	return "at " + commit[:min(12, len(commit))], nil
+}
+
+// copyFiles sends all files and directories as one stream.
+func (l *launch) copyFiles(ctx context.Context, _ func(string)) (string, error) {
+	return "", l.upload(ctx, l.remote, slices.Concat(l.config.LocalFiles, l.config.LocalDirs))
+}
+
+func (l *launch) install(ctx context.Context, log func(string), i int) (string, error) {
+	repo, planned := l.config.Repos[i], l.plan.Repos[i]
+	timeout := repo.InstallTimeout
+	setDefault(&timeout, defaultInstallTimeout)
+	installCtx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	lines := &lineWriter{emit: log}
+	cmd := l.command("bash", "-c", repo.Install)
+	cmd.Dir = planned.Target
+	cmd.Stdout, cmd.Stderr = lines, lines
+	err := cmd.Run(installCtx)
+	lines.flush()
+	if err != nil && repo.InstallOptional && ctx.Err() == nil {
+		l.opts.logger.WarnContext(ctx, "install of a repository failed, which its config allows", "repo", planned.Name, "error", err)
+		return "failed, but optional", nil
+	}
+	return "", err
+}
+
+// command is Sandbox.Command for a sandbox that is still starting.
+func (l *launch) command(name string, args ...string) *Cmd {
+	cmd := l.Command(name, args...)
+	cmd.remote = l.remote
+	return cmd
+}
