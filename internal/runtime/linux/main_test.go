@@ -8,23 +8,47 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/ajobi-uhc/seer-go/internal/runtime"
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux"
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/tree"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == victimArgument {
+		victim()
+		return
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if dir, err := stateDir(); err != nil || tree.Remove(dir) != nil {
+			code = max(code, 1)
+		}
+		os.Exit(code)
+	}))
+}
 
 // stateDir is one store for all tests, so that its base is made once. Tests
 // that look at the store itself make their own.
 var stateDir = sync.OnceValues(func() (string, error) { return os.MkdirTemp(tempRoot(), "seer-linux-test-") })
+
+// tempDir is t.TempDir on a disk, also when directories in it cannot be read.
+func tempDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(tempRoot(), "seer-linux-test-")
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, tree.Remove(dir)) })
+	return dir
+}
 
 // tempRoot avoids a temporary directory in memory, which no sandbox of a user
 // can stand on.
@@ -129,4 +153,21 @@ func put(t *testing.T, s runtime.Sandbox, path, content string, mode fs.FileMode
 	_, err = io.WriteString(f, content)
 	require.NoError(t, err)
 	require.NoError(t, f.Close())
+}
+
+func dialer(s runtime.Sandbox, port uint16) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, _, _ string) (net.Conn, error) { return s.Dial(ctx, port) }
+}
+
+// How long to wait for what the kernel does on its own.
+const (
+	waitLimit = 20 * time.Second
+	waitStep  = 5 * time.Millisecond
+)
+
+// inheritable makes a descriptor one that programs started later keep.
+func inheritable(t *testing.T, f *os.File) {
+	t.Helper()
+	_, err := unix.FcntlInt(f.Fd(), unix.F_SETFD, 0)
+	require.NoError(t, err)
 }

@@ -29,8 +29,9 @@ type process struct {
 	done           chan struct{}
 }
 
-// launch starts a process with pipes or a terminal.
-func (s *sandbox) launch(ctx context.Context, spec runtime.ExecSpec) (*process, error) {
+// launch starts a process with pipes or a terminal. Ended is called just before
+// the process is reported as done.
+func (s *sandbox) launch(ctx context.Context, spec runtime.ExecSpec, ended func()) (*process, error) {
 	if !s.enter() {
 		return nil, guest.ErrGone
 	}
@@ -39,7 +40,7 @@ func (s *sandbox) launch(ctx context.Context, spec runtime.ExecSpec) (*process, 
 		s.running.Done()
 		return nil, err
 	}
-	go p.await()
+	go p.await(ended)
 	return p, nil
 }
 
@@ -55,7 +56,7 @@ func (s *sandbox) spawn(ctx context.Context, spec runtime.ExecSpec) (*process, e
 		cmd.Terminal = &guest.Size{Rows: spec.PTY.Rows, Cols: spec.PTY.Cols}
 		p.Process, p.terminal, err = s.guest.Exec(ctx, cmd)
 		if err == nil {
-			p.stdin, p.stdout, p.stderr = terminalInput{p.terminal}, terminalOutput{p.terminal}, noOutput{}
+			p.stdin, p.stdout, p.stderr = terminalInput{p.terminal}, &terminalOutput{p.terminal}, noOutput{}
 		}
 	} else {
 		err = p.connect(ctx, cmd, spec)
@@ -146,7 +147,7 @@ func output(f *os.File) io.ReadCloser {
 	return f
 }
 
-func (p *process) await() {
+func (p *process) await(ended func()) {
 	defer p.sandbox.running.Done()
 	<-p.Process.Done()
 	code, signal := p.Process.Status()
@@ -154,6 +155,7 @@ func (p *process) await() {
 		Code: code, Signal: int(signal),
 		OOM: signal == syscall.SIGKILL && p.sandbox.group.outOfMemory() > p.kills,
 	}
+	ended()
 	close(p.done)
 }
 
@@ -205,10 +207,12 @@ func (t terminalInput) Close() error {
 }
 
 // terminalOutput ends when the last process has closed the terminal.
-type terminalOutput struct{ *os.File }
+type terminalOutput struct{ file *os.File }
 
-func (t terminalOutput) Read(b []byte) (int, error) {
-	n, err := t.File.Read(b)
+func (t *terminalOutput) Close() error { return t.file.Close() }
+
+func (t *terminalOutput) Read(b []byte) (int, error) {
+	n, err := t.file.Read(b)
 	if errors.Is(err, syscall.EIO) {
 		err = io.EOF
 	}

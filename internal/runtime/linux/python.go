@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -29,8 +28,6 @@ type interpreter struct {
 	pip     bool // it can make an environment with pip
 }
 
-var interpreterName = regexp.MustCompile(`^python(3\.[0-9]+)$`)
-
 // interpreters lists the host's, its default first.
 func interpreters() []interpreter {
 	var found []interpreter
@@ -40,14 +37,15 @@ func interpreters() []interpreter {
 			continue
 		}
 		for _, path := range names {
-			m := interpreterName.FindStringSubmatch(filepath.Base(path))
-			if m == nil || slices.ContainsFunc(found, func(i interpreter) bool { return i.version == m[1] }) {
+			version := strings.TrimPrefix(filepath.Base(path), "python")
+			if strings.Trim(version, "0123456789") != "." || // python3.11-config, python3.11d
+				slices.ContainsFunc(found, func(i interpreter) bool { return i.version == version }) {
 				continue
 			}
-			lib := filepath.Join(filepath.Dir(dir), "lib", "python"+m[1])
+			lib := filepath.Join(filepath.Dir(dir), "lib", "python"+version)
 			_, pipErr := os.Stat(filepath.Join(lib, "ensurepip"))
 			_, venvErr := os.Stat(filepath.Join(lib, "venv"))
-			found = append(found, interpreter{version: m[1], path: path, pip: pipErr == nil && venvErr == nil})
+			found = append(found, interpreter{version: version, path: path, pip: pipErr == nil && venvErr == nil})
 		}
 	}
 	standard, _ := filepath.EvalSymlinks("/usr/bin/python3")

@@ -57,15 +57,12 @@ func (s *sandbox) enter() bool {
 
 // Exec starts a further process.
 func (s *sandbox) Exec(ctx context.Context, spec runtime.ExecSpec) (runtime.Process, error) {
-	p, err := s.launch(ctx, spec)
+	s.busy.Add(1)
+	p, err := s.launch(ctx, spec, func() { s.busy.Add(-1) })
 	if err != nil {
+		s.busy.Add(-1)
 		return nil, s.ended(err)
 	}
-	s.busy.Add(1)
-	go func() {
-		<-p.done
-		s.busy.Add(-1)
-	}()
 	return p, nil
 }
 

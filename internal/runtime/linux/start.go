@@ -38,7 +38,7 @@ func (r *Runtime) start(ctx context.Context, spec runtime.Spec) (*sandbox, error
 	if err != nil {
 		return nil, err
 	}
-	s.main, err = s.launch(ctx, runtime.ExecSpec{Args: spec.Command, PTY: spec.PTY})
+	s.main, err = s.launch(ctx, runtime.ExecSpec{Args: spec.Command, PTY: spec.PTY}, func() {})
 	if err != nil {
 		return nil, errors.Join(err, s.fell())
 	}

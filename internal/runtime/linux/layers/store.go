@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 
@@ -71,11 +70,17 @@ func (s *Store) path(parts ...string) string {
 	return filepath.Join(append([]string{s.dir}, parts...)...)
 }
 
-var validID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
-
 // checkID keeps names that come from outside from leaving their directory.
 func checkID(kind, id string) error {
-	if !validID.MatchString(id) {
+	valid := len(id) > 0 && len(id) <= 128 && id[0] != '.' && id[0] != '-'
+	for _, c := range id {
+		switch {
+		case '0' <= c && c <= '9', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', c == '.', c == '_', c == '-':
+		default:
+			valid = false
+		}
+	}
+	if !valid {
 		return fmt.Errorf("%s %q: not a valid name", kind, id)
 	}
 	return nil

@@ -1,0 +1,106 @@
+//go:build linux
+
+package linux_test
+
+import (
+	"crypto/rand"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ajobi-uhc/seer-go/internal/runtime"
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux"
+)
+
+// Root inside looks for what the host's user has: in files, in the environment
+// and memory of the program, in its executable's directory.
+func TestRootInsideFindsNothingOfTheHost(t *testing.T) {
+	marker := "marker-" + rand.Text()
+	home, work := tempDir(t), tempDir(t)
+	t.Setenv("HOME", home)
+	t.Setenv("SEER_TEST_SECRET", marker)
+	t.Chdir(work)
+	for _, dir := range []string{home, work} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "secret"), []byte(marker), 0o644))
+	}
+	if os.Geteuid() == 0 {
+		for _, path := range []string{"/etc/seer-test-secret", "/usr/local/share/seer-test-secret"} {
+			require.NoError(t, os.WriteFile(path, []byte(marker), 0o600))
+			t.Cleanup(func() { assert.NoError(t, os.Remove(path)) })
+		}
+	}
+	// Descriptors that the program has inherited, as a shell passes them on.
+	secret, err := os.Open(filepath.Join(home, "secret"))
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, secret.Close()) })
+	inheritable(t, secret)
+
+	// The base is made while the files are there.
+	r := newRuntimeIn(t, linux.Config{Dir: tempDir(t)})
+	s := start(t, r)
+	put(t, s, "/tmp/pattern", "marker-", 0o600)
+
+	for _, file := range []string{"exe", "environ", "mem", "maps", "fd/0", "fd/3", "root", "cwd", "task/1/environ"} {
+		got := run(t, s, "head", "-c", "1", "/proc/1/"+file)
+		assert.NotZero(t, got.status.Code, file)
+		assert.Empty(t, got.stdout, file)
+	}
+	assert.Equal(t, "seer-sandbox\x00", sh(t, s, "cat /proc/1/cmdline"))
+	// The marker is put together inside, so that no process there has it in
+	// its arguments.
+	found := run(t, s, "sh", "-c", `
+		grep -rlsaI -D skip --exclude-dir=proc --exclude-dir=sys "$(cat /tmp/pattern)`+strings.TrimPrefix(marker, "marker-")+`" \
+			/etc /var /root /home /tmp /run /opt /srv /mnt /media /boot /dev/shm /usr/local
+		grep -lsa "$(cat /tmp/pattern)`+strings.TrimPrefix(marker, "marker-")+`" /proc/*/environ /proc/1/*`)
+	assert.Empty(t, found.stdout)
+
+	assert.Equal(t, "", sh(t, s, "ls /home /root /opt /srv /mnt /media | grep -v : | grep . || true"))
+	assert.NotZero(t, run(t, s, "test", "-e", work).status.Code)
+	assert.NotContains(t, sh(t, s, "cat /etc/passwd"), os.Getenv("LOGNAME")+":x:1000")
+	assert.Equal(t, "", sh(t, s, "cut -d: -f2 /etc/shadow | grep -v '^[*]$' || true"), "no password")
+	assert.Equal(t, "", sh(t, s, "find / -xdev -type s 2>/dev/null"), "no socket")
+}
+
+func TestRootInsideIsNotRootOutside(t *testing.T) {
+	s := start(t, newRuntime(t))
+	for name, script := range map[string]string{
+		"core_pattern": "echo x > /proc/sys/kernel/core_pattern",
+		"sysrq":        "echo x > /proc/sysrq-trigger",
+		"kcore":        "test -s /proc/kcore && head -c 1 /proc/kcore | grep -q .",
+		"mount":        "mount -t tmpfs none /mnt",
+		"remount":      "mount -o remount,rw /proc/sys",
+		"mknod":        "mknod /tmp/disk b 8 0",
+		"hostname":     "hostname other",
+		"kill init":    "kill -9 1 && sleep 0.1 && kill -9 1 && test ! -d /proc/1",
+		"trace":        "head -c 1 /proc/1/mem",
+		"clock":        "date -s @0",
+		"modules":      "modprobe dummy",
+	} {
+		assert.NotZero(t, run(t, s, "sh", "-c", script).status.Code, name)
+	}
+	assert.Equal(t, "1\n", sh(t, s, "ls -d /proc/[0-9]* | grep -cx /proc/1"))
+	assert.Less(t, len(strings.Fields(sh(t, s, "ls -d /proc/[0-9]*"))), 8, "its own processes alone")
+}
+
+func TestSandboxesDoNotSeeEachOther(t *testing.T) {
+	r := newRuntime(t)
+	one, two := start(t, r), start(t, r)
+	sh(t, one, "echo secret > /tmp/file; echo secret > /usr/share/seer-file; echo secret > /dev/shm/file")
+	for _, path := range []string{"/tmp/file", "/usr/share/seer-file", "/dev/shm/file"} {
+		assert.NotZero(t, run(t, two, "test", "-e", path).status.Code, path)
+		assert.NoFileExists(t, path)
+	}
+}
+
+func TestPackagedFilesAreThere(t *testing.T) {
+	s := start(t, newRuntime(t))
+	for _, path := range []string{"/etc/passwd", "/etc/ssl", "/bin/sh", "/usr/bin/env", "/tmp", "/var/tmp", "/dev/null", "/dev/ptmx"} {
+		assert.Zero(t, run(t, s, "test", "-e", path).status.Code, path)
+	}
+	assert.Equal(t, "1777 root\n1777 root\n700 root\n", sh(t, s, "stat -c '%a %U' /tmp /dev/shm /root"))
+	assert.Equal(t, runtime.ExitStatus{}, run(t, s, "sh", "-c", "echo x > /usr/bin/new && rm -r /usr/share/doc && mkdir /workspace").status)
+}
