@@ -134,14 +134,18 @@ func (x *execution) begin(ctx context.Context, generation int) error {
 			k.mu.Unlock()
 			return ErrKernelRestarted
 		}
-		if l := k.link; l != nil {
+		l, changed := k.link, k.changed
+		if l != nil && !l.quiet() {
 			k.running = x
 			k.mu.Unlock()
 			x.send(l)
 			return nil
 		}
-		changed := k.changed
 		k.mu.Unlock()
+		// A request sent into a dead connection would be lost.
+		if l != nil && l.check() {
+			continue
+		}
 		select {
 		case <-changed:
 		case <-ctx.Done():

@@ -32,6 +32,7 @@ type Kernel struct {
 	info       KernelInfo
 	notebook   SessionInfo // zero without a notebook
 	session    string      // identity of our websocket
+	process    string      // identity of the kernel's process
 	fresh      bool        // the next connection is to a new process
 	reborn     bool        // the server replaces the dead process already
 	link       *link       // nil while there is no connection
@@ -50,12 +51,12 @@ type Kernel struct {
 func (s *Server) StartKernel(ctx context.Context, name, cwd string) (*Kernel, error) {
 	var info KernelInfo
 	if err := s.call(ctx, http.MethodPost, "/api/kernels", startRequest(name, cwd), &info); err != nil {
-		return nil, fmt.Errorf("start kernel: %w", err)
+		return nil, fmt.Errorf("start kernel %q: %w", name, err)
 	}
 	k, err := s.open(ctx, info, SessionInfo{})
 	if err != nil {
 		s.discard(ctx, kernelPath(info.ID))
-		return nil, fmt.Errorf("start kernel: %w", err)
+		return nil, fmt.Errorf("start kernel %q: %w", name, err)
 	}
 	return k, nil
 }
@@ -184,7 +185,24 @@ func (k *Kernel) Interrupt(ctx context.Context) error {
 	if err := k.server.call(ctx, http.MethodPost, path, nil, nil); err != nil {
 		return fmt.Errorf("interrupt kernel: %w", err)
 	}
+	k.nudge()
 	return nil
+}
+
+// nudge sends the kernel something. A kernel that awaits notices the signal
+// of an interrupt only when its event loop has something to do.
+func (k *Kernel) nudge() {
+	k.mu.Lock()
+	running, l := k.running, k.link
+	k.mu.Unlock()
+	switch {
+	case running != nil:
+		k.barrier(running)
+	case l != nil:
+		if id, err := k.probe(l, channelShell, func() {}); err != nil {
+			k.forget(id)
+		}
+	}
 }
 
 // Restart gives the kernel a new process, also after it died. The cell that
@@ -246,7 +264,12 @@ func (k *Kernel) replaceProcess(ctx context.Context) error {
 		return nil // a second restart would race with the server's own
 	}
 	err := k.server.call(ctx, http.MethodPost, kernelPath(info.ID)+"/restart", nil, nil)
-	if !errors.Is(err, ErrNotFound) {
+	if err == nil {
+		return nil
+	}
+	// The server does not tell a kernel that it has given up from one that it
+	// cannot restart.
+	if _, gone := k.server.kernel(ctx, info.ID); !errors.Is(gone, ErrNotFound) {
 		return err
 	}
 	if notebook.Path != "" {

@@ -38,8 +38,8 @@ func ServerArgs(ip string, port int, root string) []string {
 }
 
 // ReadRuntime returns the address and token of the server that writes to this
-// runtime directory. Until the server listens, the error matches
-// [os.ErrNotExist].
+// runtime directory. Until it is there, the error matches [os.ErrNotExist]. The
+// server listens a moment later; [Await] waits for that.
 func ReadRuntime(dir string) (Config, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "jpserver-*.json"))
 	if err != nil {

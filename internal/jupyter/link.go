@@ -3,7 +3,6 @@ package jupyter
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -25,12 +24,10 @@ type link struct {
 	conn     *websocket.Conn
 	session  string // identity of this client; the server buffers under it
 	binary   bool
-	received atomic.Int64 // bytes, to tell a slow connection from a dead one
-	// settled is set when messages of the kernel's own start can no longer
-	// arrive.
-	settled atomic.Bool
-	done    chan struct{} // closed when the reader has ended
-	err     error         // why; set before done is closed
+	received atomic.Int64  // bytes, to tell a slow connection from a dead one
+	heard    atomic.Int64  // when the last of them came, in Unix nanoseconds
+	done     chan struct{} // closed when the reader has ended
+	err      error         // why; set before done is closed
 }
 
 // dialLink opens a websocket and starts its goroutines, which end when the
@@ -57,6 +54,7 @@ func dialLink(ctx context.Context, s *Server, kernelID, session string, dispatch
 		binary:  conn.Subprotocol() == subprotocol,
 		done:    make(chan struct{}),
 	}
+	l.heard.Store(time.Now().UnixNano())
 	go l.read(dispatch)
 	go l.keepAlive()
 	return l, nil
@@ -91,7 +89,7 @@ func (l *link) next() (*message, error) {
 		return nil, err
 	}
 	var frame bytes.Buffer
-	if _, err := frame.ReadFrom(&countingReader{r, &l.received}); err != nil {
+	if _, err := frame.ReadFrom(&countingReader{r, l}); err != nil {
 		return nil, err
 	}
 	switch {
@@ -105,17 +103,17 @@ func (l *link) next() (*message, error) {
 
 type countingReader struct {
 	io.Reader
-	n *atomic.Int64
+	*link
 }
 
 func (r *countingReader) Read(p []byte) (int, error) {
 	n, err := r.Reader.Read(p)
-	r.n.Add(int64(n))
+	r.received.Add(int64(n))
+	r.heard.Store(time.Now().UnixNano())
 	return n, err
 }
 
-// keepAlive pings the server, which keeps idle connections open in proxies,
-// and closes the connection when neither a pong nor anything else comes back.
+// keepAlive keeps idle connections open in proxies and finds dead ones.
 func (l *link) keepAlive() {
 	ticker := time.NewTicker(pingInterval)
 	defer ticker.Stop()
@@ -125,15 +123,31 @@ func (l *link) keepAlive() {
 			return
 		case <-ticker.C:
 		}
-		before := l.received.Load()
-		ctx, cancel := context.WithTimeout(context.Background(), pingInterval)
-		err := l.conn.Ping(ctx)
-		cancel()
-		if err != nil && l.received.Load() == before {
-			l.conn.CloseNow() //nolint:errcheck // the reader reports it
-			return
-		}
+		l.check()
 	}
+}
+
+// check pings the server and closes the connection when neither a pong nor
+// anything else comes back. It reports whether a pong came.
+func (l *link) check() bool {
+	before := l.received.Load()
+	ctx, cancel := context.WithTimeout(context.Background(), pingInterval)
+	defer cancel()
+	err := l.conn.Ping(ctx)
+	switch {
+	case err == nil:
+		l.heard.Store(time.Now().UnixNano())
+	case l.received.Load() == before:
+		l.conn.CloseNow() //nolint:errcheck // the reader reports it
+	}
+	return err == nil
+}
+
+// quiet reports whether nothing has come for so long that the connection may
+// be dead without our knowing.
+func (l *link) quiet() bool {
+	const suspicious = 5 * time.Second
+	return time.Since(time.Unix(0, l.heard.Load())) > suspicious
 }
 
 // write sends a message. It does not take the caller's context, because a
@@ -151,10 +165,4 @@ func (l *link) write(m *message) error {
 	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
 	defer cancel()
 	return l.conn.Write(ctx, kind, frame)
-}
-
-// tooBig reports whether the connection ended because of an output larger than
-// MaxMessageBytes.
-func (l *link) tooBig() bool {
-	return errors.Is(l.err, websocket.ErrMessageTooBig)
 }

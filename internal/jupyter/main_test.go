@@ -14,6 +14,22 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// TestServer holds what shares one server, since a server takes seconds to
+// start.
+func TestServer(t *testing.T) {
+	running := jupytertest.Start(t)
+	server := await(t, running.Config)
+	t.Run("identity", func(t *testing.T) { testIdentity(t, running) })
+	t.Run("execute", func(t *testing.T) { testExecute(t, server) })
+	t.Run("interrupt", func(t *testing.T) { testInterrupt(t, running) })
+	t.Run("kernels", func(t *testing.T) { testKernels(t, server) })
+	t.Run("sessions", func(t *testing.T) { testSessions(t, server) })
+	t.Run("restart", func(t *testing.T) { testRestart(t, server) })
+	t.Run("death", func(t *testing.T) { testDeath(t, server) })
+	t.Run("reconnect", func(t *testing.T) { testReconnect(t, running) })
+	t.Run("notebook", func(t *testing.T) { testNotebookFile(t, server) })
+}
+
 // deadline is how long a test waits for what should be quick.
 const deadline = 60 * time.Second
 
@@ -24,14 +40,12 @@ func within(t *testing.T) context.Context {
 	return ctx
 }
 
-// connect starts a server and connects to it.
-func connect(t *testing.T, extra ...string) (*jupyter.Server, *jupytertest.Server) {
+func await(t *testing.T, config jupyter.Config) *jupyter.Server {
 	t.Helper()
-	running := jupytertest.Start(t, extra...)
-	server, err := jupyter.Connect(within(t), running.Config)
+	server, err := jupyter.Await(within(t), config)
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
-	return server, running
+	return server
 }
 
 // start starts a kernel that ends with the test.
@@ -58,4 +72,50 @@ func run(t *testing.T, kernel *jupyter.Kernel, code string) string {
 	require.Equal(t, jupyter.StatusOK, result.Status)
 	require.False(t, result.Incomplete)
 	return result.Text()
+}
+
+// background is a cell that runs while the test does something else.
+type background struct {
+	printed chan string // what it printed, chunk by chunk
+	ended   chan struct{}
+	result  *jupyter.Result
+	err     error
+}
+
+func inBackground(ctx context.Context, kernel *jupyter.Kernel, code string) *background {
+	const plenty = 1 << 16
+	b := &background{printed: make(chan string, plenty), ended: make(chan struct{})}
+	go func() {
+		defer close(b.ended)
+		b.result, b.err = kernel.Execute(ctx, code, &jupyter.ExecuteOptions{
+			OnOutput: func(o jupyter.Output) { b.printed <- o.Text },
+		})
+	}()
+	return b
+}
+
+// first waits for the first thing that the cell prints.
+func (b *background) first(t *testing.T) string {
+	t.Helper()
+	select {
+	case text := <-b.printed:
+		return text
+	case <-b.ended:
+		require.NoError(t, b.err)
+		require.Fail(t, "the cell ended and printed nothing")
+	case <-time.After(deadline):
+		require.Fail(t, "the cell printed nothing")
+	}
+	return ""
+}
+
+// wait waits for the end of the cell.
+func (b *background) wait(t *testing.T) (*jupyter.Result, error) {
+	t.Helper()
+	select {
+	case <-b.ended:
+	case <-time.After(deadline):
+		require.Fail(t, "the cell did not end")
+	}
+	return b.result, b.err
 }

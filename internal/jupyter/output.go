@@ -159,7 +159,10 @@ func decodeOutput(kind string, content json.RawMessage) (Output, error) {
 		}
 		o.Name, o.Text = c.Name, text
 	case OutputError:
-		o.Err = &KernelError{Name: c.Ename, Value: c.Evalue, Traceback: c.Traceback}
+		o.Err = &KernelError{Name: c.Ename, Value: c.Evalue}
+		if len(c.Traceback) > 0 {
+			o.Err.Traceback = c.Traceback
+		}
 	case OutputClear:
 		o.Wait = c.Wait
 	default:

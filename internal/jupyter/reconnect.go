@@ -31,7 +31,6 @@ func (k *Kernel) dial(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.settled.Store(true)
 
 	k.mu.Lock()
 	if k.err != nil || k.session != session {
@@ -120,7 +119,12 @@ func (k *Kernel) probe(l *link, channel string, then func()) (id string, err err
 	var replied, idle bool
 	k.mu.Lock()
 	k.waiters[id] = func(answer *message) {
-		replied = replied || answer.header.Type == "kernel_info_reply"
+		if answer.header.Type == "kernel_info_reply" {
+			replied = true
+			k.mu.Lock()
+			k.process = answer.header.Session
+			k.mu.Unlock()
+		}
 		idle = idle || isIdle(answer)
 		if replied && idle {
 			k.forget(id)
@@ -165,7 +169,9 @@ func (k *Kernel) linkDown(l *link) {
 		return
 	}
 	k.link = nil
-	if k.running != nil && l.tooBig() {
+	if k.running != nil {
+		// The server keeps what comes from now on, but what was under way may
+		// be lost.
 		k.running.box.markIncomplete()
 	}
 	k.notify()
@@ -236,37 +242,29 @@ func (k *Kernel) resume(ctx context.Context) error {
 	id, fresh := k.info.ID, k.fresh
 	k.mu.Unlock()
 	if !fresh {
-		kept, err := k.awaitBuffer(ctx, id)
-		if err != nil {
+		if err := k.awaitBuffer(ctx, id); err != nil {
 			return err
 		}
-		k.mu.Lock()
-		if k.running != nil && !kept {
-			k.running.box.markIncomplete()
-		}
-		k.mu.Unlock()
 	}
 	return k.dial(ctx)
 }
 
-// awaitBuffer waits until the server has noticed that our connection ended,
-// and reports whether it keeps our messages: it does so only for a kernel that
-// nobody else is connected to.
-func (k *Kernel) awaitBuffer(ctx context.Context, id string) (bool, error) {
+// awaitBuffer waits until the server has noticed that our connection ended and
+// keeps our messages. It does so only for a kernel that nobody else is
+// connected to, so the wait is bounded.
+func (k *Kernel) awaitBuffer(ctx context.Context, id string) error {
 	const patience = 2 * time.Second
 	wait := backoff{next: 5 * time.Millisecond, limit: 200 * time.Millisecond}
 	for start := time.Now(); ; {
 		info, err := k.server.kernel(ctx, id)
 		switch {
 		case err != nil:
-			return false, err
-		case info.Connections == 0:
-			return true, nil
-		case time.Since(start) > patience:
-			return false, nil
+			return err
+		case info.Connections == 0, time.Since(start) > patience:
+			return nil
 		}
 		if err := wait.sleep(ctx); err != nil {
-			return false, err
+			return err
 		}
 	}
 }
@@ -314,7 +312,10 @@ func (k *Kernel) lifecycle(l *link, m *message) bool {
 			k.fail(fmt.Errorf("%w: its process ended and could not be started again", ErrKernelDied))
 			return true
 		case "starting":
-			if l.settled.Load() {
+			k.mu.Lock()
+			other := k.link == l && k.process != m.header.Session
+			k.mu.Unlock()
+			if other {
 				k.restartedElsewhere(l)
 			}
 			return true

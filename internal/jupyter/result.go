@@ -21,8 +21,9 @@ type Result struct {
 	ExecutionCount int // the number in In[...]; zero if the kernel gave none
 	Status         Status
 	// Incomplete is set when outputs may be missing: the connection was cut
-	// while the server kept nothing for us, or the server dropped some
-	// because its rate limit was reached.
+	// while the cell ran, and although the server keeps what a kernel says
+	// while nobody listens, what was under way then is lost; or the server
+	// dropped some because its rate limit was reached.
 	Incomplete bool
 }
 

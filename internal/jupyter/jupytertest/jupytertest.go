@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -99,13 +100,13 @@ type Server struct {
 }
 
 // Start runs a server on a free loopback port until the test ends. Extra
-// arguments follow those of [jupyter.ServerArgs] and win over them.
+// arguments follow those of [jupyter.ServerArgs] and replace those of their name.
 func Start(tb testing.TB, extra ...string) *Server {
 	tb.Helper()
 	python := Python(tb)
 	root, private := tb.TempDir(), tb.TempDir()
 	var log buffer
-	cmd := exec.Command(python, append(jupyter.ServerArgs("127.0.0.1", 0, root), extra...)...)
+	cmd := exec.Command(python, override(jupyter.ServerArgs("127.0.0.1", 0, root), extra)...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(),
 		jupyter.TokenVariable+"=test-"+filepath.Base(private),
@@ -144,6 +145,15 @@ func Start(tb testing.TB, extra ...string) *Server {
 			tb.Fatalf("jupyter server did not start: %v", err)
 		}
 	}
+}
+
+// override appends extra to args, without those that set the same option.
+func override(args, extra []string) []string {
+	name := func(arg string) string { before, _, _ := strings.Cut(arg, "="); return before }
+	args = slices.DeleteFunc(args, func(arg string) bool {
+		return slices.ContainsFunc(extra, func(e string) bool { return name(e) == name(arg) })
+	})
+	return append(args, extra...)
 }
 
 // stop ends the server, which ends its kernels when it has time for that.
