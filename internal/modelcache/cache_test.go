@@ -30,6 +30,7 @@ const (
 	wrenID    = "birdhouse/Wren-7B"
 	token     = "hf_secretsecretsecret"
 	weights   = "model.safetensors"
+	halfWay   = 900 << 10 // bytes that have come when half of the weights has been sent
 )
 
 func sparrow(seed byte) map[string][]byte {
@@ -45,6 +46,8 @@ func sparrow(seed byte) map[string][]byte {
 // program is one program with a cache, on a host that it shares with others.
 type program struct {
 	*modelcache.Cache
+	on func(modelcache.Event) // nil = nothing
+
 	mu     sync.Mutex
 	events []modelcache.Event
 }
@@ -66,8 +69,11 @@ func (p *program) get(ctx context.Context, m modelcache.Model) (*modelcache.Cach
 }
 
 func (p *program) request(ctx context.Context, req modelcache.Request) (*modelcache.Cached, error) {
-	req.Order = modelcache.OrderAdjustments{StallSeconds: 2, Retries: 2, PauseSeconds: 0.01}
+	req.Order = modelcache.OrderAdjustments{StallSeconds: 60, Retries: 2, PauseSeconds: 0.01}
 	req.Notify = func(e modelcache.Event) {
+		if p.on != nil {
+			p.on(e)
+		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.events = append(p.events, e)
@@ -201,15 +207,17 @@ func (w *countingWriters) Attach(ctx context.Context, name string) (modelcache.R
 func TestDeadWriterIsReplaced(t *testing.T) {
 	hub, h := hubtest.NewServer(t), newHost(t)
 	hub.Add(hubtest.Model{ID: sparrowID, Files: sparrow(1)})
-	var deaths sync.Once
-	hub.OnServe(func(total int64) {
-		if total > 1<<20 {
-			deaths.Do(h.kill)
-		}
-	})
+	// The writer is killed once half of the weights have arrived.
+	hub.Fail(hubtest.Fault{Path: "/repos/", StallAfter: 1 << 20})
+	var death sync.Once
 	var all errgroup.Group
 	for range 3 {
 		p := newProgram(t, hub, h)
+		p.on = func(e modelcache.Event) {
+			if e.Bytes > halfWay {
+				death.Do(func() { hub.Heal(); h.kill() })
+			}
+		}
 		all.Go(func() error {
 			cached, err := p.get(t.Context(), modelcache.Model{ID: sparrowID})
 			if err == nil {
@@ -241,17 +249,18 @@ func TestCancelKeepsWhatIsThere(t *testing.T) {
 	hub, h := hubtest.NewServer(t), newHost(t)
 	hub.Add(hubtest.Model{ID: sparrowID, Files: sparrow(1)})
 	ctx, cancel := context.WithCancel(t.Context())
-	hub.OnServe(func(total int64) {
-		if total > 1<<20 {
+	hub.Fail(hubtest.Fault{Path: "/repos/", StallAfter: 1 << 20})
+	p := newProgram(t, hub, h)
+	p.on = func(e modelcache.Event) {
+		if e.Bytes > halfWay {
 			cancel()
 		}
-	})
-	hub.Fail(hubtest.Fault{Path: "/repos/", Times: 1, StallAfter: 1<<20 + 64<<10})
-	_, err := newProgram(t, hub, h).get(ctx, modelcache.Model{ID: sparrowID})
+	}
+	_, err := p.get(ctx, modelcache.Model{ID: sparrowID})
 	require.ErrorIs(t, err, context.Canceled)
 	assert.Empty(t, h.running, "nothing goes on downloading")
 
-	hub.OnServe(nil)
+	hub.Heal()
 	cached, err := newProgram(t, hub, h).get(t.Context(), modelcache.Model{ID: sparrowID})
 	require.NoError(t, err)
 	assertHolds(t, h, cached.Volume, sparrow(1))

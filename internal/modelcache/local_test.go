@@ -102,7 +102,7 @@ func (h *host) Start(_ context.Context, job modelcache.Job) (modelcache.Run, err
 	}
 	p := &process{ended: make(chan struct{})}
 	p.grown = sync.NewCond(&p.mu)
-	p.cmd = exec.Command(h.python, job.Argv[1:]...) //nolint:noctx // it outlives whoever starts it, as a sandbox does
+	p.cmd = exec.Command(h.python, job.Argv[1:]...) // without a context: it outlives whoever starts it, as a sandbox does
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + h.dir + "-home"}
 	p.cmd.Stdin, p.cmd.Stdout = bytes.NewReader(append(line, '\n')), p
 	if err := p.cmd.Start(); err != nil {

@@ -1,6 +1,7 @@
 package hubtest
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 )
@@ -78,7 +79,7 @@ func (w *writer) Write(data []byte) (int, error) {
 			n = min(n, int(limit-w.entry.Bytes))
 		}
 		if n <= 0 {
-			w.strike()
+			return sent, w.strike()
 		}
 		w.announce()
 		n, err := w.ResponseWriter.Write(data[:n])
@@ -95,17 +96,23 @@ func (w *writer) Write(data []byte) (int, error) {
 	return sent, nil
 }
 
-// strike ends the answer as the fault wants it. It does not return: net/http
-// drops the connection of a handler that panics with ErrAbortHandler.
-func (w *writer) strike() {
+// strike ends the answer as the fault wants it, with the connection.
+func (w *writer) strike() error {
 	if w.fault.StallAfter > 0 {
 		select {
 		case <-w.request.Context().Done():
 		case <-w.server.closing:
 		}
 	}
-	panic(http.ErrAbortHandler)
+	conn, _, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil {
+		return err
+	}
+	_ = conn.Close()
+	return errStruck
 }
+
+var errStruck = errors.New("connection ended by a fault")
 
 func (w *writer) announce() {
 	w.server.mu.Lock()

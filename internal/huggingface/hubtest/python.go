@@ -24,7 +24,7 @@ func Python(tb testing.TB, requirements ...string) string {
 	}
 	// Built aside and renamed, so that of several test programs at once each
 	// finds either nothing or all of it. Only bin/python survives the move.
-	building, err := os.MkdirTemp(filepath.Dir(dir), "building-")
+	building, err := os.MkdirTemp(filepath.Dir(dir), "building-") //nolint:usetesting // renaming works within one file system only
 	if err != nil {
 		tb.Fatal(err)
 	}
