@@ -149,15 +149,15 @@ func (d *dialer) done() *grpc.ClientConn {
 }
 
 func (d *dialer) unary(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	if err := d.check(conn); err != nil {
-		return err
-	}
 	d.mu.Lock()
 	starting := d.ctx
 	if starting != nil {
 		d.conn = conn
 	}
 	d.mu.Unlock()
+	if err := d.check(conn); err != nil {
+		return err
+	}
 
 	if starting != nil {
 		var cancel context.CancelFunc

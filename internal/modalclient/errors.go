@@ -153,10 +153,13 @@ func statusOf(err error) *status.Status {
 	return nil
 }
 
+// ownDoing reports whether the call failed on this side: a message too large, say.
+func ownDoing(st *status.Status) bool { return strings.HasPrefix(st.Message(), "grpc: ") }
+
 // transient reports whether the same call may well succeed in a moment.
 func transient(err error) bool {
 	st := statusOf(err)
-	if st == nil {
+	if st == nil || ownDoing(st) {
 		return false
 	}
 	switch st.Code() {

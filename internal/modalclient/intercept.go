@@ -5,7 +5,6 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
@@ -37,7 +36,7 @@ func backOff(ctx context.Context, method string, request, reply any, conn *grpc.
 // limited tells the server's limits from this client's own on the size of messages.
 func limited(err error) bool {
 	st := statusOf(err)
-	return st != nil && st.Code() == codes.ResourceExhausted && !strings.HasPrefix(st.Message(), "grpc: ")
+	return st != nil && st.Code() == codes.ResourceExhausted && !ownDoing(st)
 }
 
 // rewrite sets what modal-go's parameters cannot say.

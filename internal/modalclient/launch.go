@@ -13,12 +13,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 const (
 	markVariable = "SEER_EXEC"
 	maxArgv      = 64 << 10  // bytes of an argv, as modal-go allows
-	maxLinewise  = 4 << 10   // bytes; shells take longer values line by line too slowly
+	maxLinewise  = 4 << 10   // bytes of a value; line by line, shells are slow at more
+	maxLines     = 32        // the same
 	maxArgument  = 128 << 10 // bytes of one argument and its NUL, as Linux has it
 )
 
@@ -41,11 +43,12 @@ type launch struct {
 // was not given, and has its environment.
 func (p *Process) prepare(ctx context.Context, spec ExecSpec) (launch, error) {
 	prefix := []string{"sh", "-c", launchScript, "seer", markVariable + "=" + p.marker}
-	size := len(launchScript)
+	size, text := len(launchScript), true
 	for _, arg := range spec.Args {
 		size += len(arg)
+		text = text && utf8.ValidString(arg) // or it does not go into a message
 	}
-	inline := len(spec.Env) == 0 && size < maxArgv-1<<10
+	inline := len(spec.Env) == 0 && text && size < maxArgv-1<<10
 	switch {
 	case inline && (spec.Stdin || spec.PTY):
 		return launch{args: append(append(prefix, "pipe"), spec.Args...)}, nil
@@ -66,7 +69,7 @@ func (p *Process) prepare(ctx context.Context, spec ExecSpec) (launch, error) {
 func encodeHeader(spec ExecSpec) []byte {
 	var b bytes.Buffer
 	value := func(s string) {
-		if len(s) > maxLinewise {
+		if len(s) > maxLinewise || strings.Count(s, "\n") > maxLines {
 			fmt.Fprintf(&b, "-%d\n%s", len(s), s)
 			return
 		}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
@@ -61,8 +62,9 @@ type Process struct {
 	life    context.Context // ends when the command is cut off, or all is done
 	closed  atomic.Bool     // by CloseOutput
 	cancel  context.CancelCauseFunc
-	unwatch func() bool // of the caller's context
-	timer   *time.Timer // nil without a Timeout
+	caller  context.Context // as given to Exec
+	unwatch func() bool     // of caller
+	timer   *time.Timer     // nil without a Timeout
 
 	open    atomic.Int32 // streams not read to their end, and Wait
 	cutting sync.Once
@@ -133,6 +135,9 @@ func (spec ExecSpec) validate() error {
 			return invalid("argument %d has %d bytes; Linux takes at most %d: pass it over stdin or a file", i, len(arg), maxArgument-1)
 		}
 	}
+	if !utf8.ValidString(spec.Dir) {
+		return invalid("working directory %q is not UTF-8", spec.Dir)
+	}
 	for name, value := range spec.Env {
 		if !variableName.MatchString(name) {
 			return invalid("%q is not the name of a variable", name)
@@ -198,6 +203,7 @@ func (p *Process) watch(ctx context.Context, spec ExecSpec) {
 			p.abort(&TimeoutError{After: spec.Timeout})
 		})
 	}
+	p.caller = ctx
 	p.unwatch = context.AfterFunc(ctx, func() { p.abort(context.Cause(ctx)) })
 }
 
@@ -236,8 +242,8 @@ func (p *Process) Wait(ctx context.Context) (code, signal int, err error) {
 	}
 	response, err := p.wait(ctx)
 	if err != nil {
-		if ctx.Err() == nil && p.life.Err() != nil {
-			p.settle()
+		if p.caller.Err() != nil || p.life.Err() != nil {
+			return 0, 0, p.settle()
 		}
 		return 0, 0, err
 	}
@@ -292,12 +298,13 @@ func (p *Process) CloseOutput() {
 	p.cancel(io.EOF)
 }
 
-// settle waits for the kill that follows a cut.
-func (p *Process) settle() {
+// settle waits for the kill that follows a cut, and returns the cause of the cut.
+func (p *Process) settle() error {
 	select {
 	case <-p.cut:
 	case <-p.sandbox.life.Done():
 	}
+	return fmt.Errorf("wait for command: %w", context.Cause(p.life))
 }
 
 // Kill ends the command and everything that it started, and returns when none

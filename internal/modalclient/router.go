@@ -22,8 +22,10 @@ import (
 const (
 	firstRetry = 20 * time.Millisecond
 	maxRetry   = time.Second
-	// A router that stays away this long takes its sandbox with it.
-	lostAfter = 10 * time.Second
+	// A router that stays away this long takes its sandbox with it. One on
+	// this machine has no network to blame.
+	lostAfter      = 10 * time.Second
+	lostAfterLocal = 2 * time.Second
 	// A command's end reaches us a little before its sandbox's does.
 	endPatience  = 300 * time.Millisecond
 	checkTimeout = 3 * time.Second
@@ -192,6 +194,12 @@ func (a *attempts) failed(ctx context.Context, token string, err error) error {
 	if !transient(err) && !gone(err) {
 		return failure(ctx, a.op, err)
 	}
+	if a.since.IsZero() {
+		a.since, a.delay = time.Now(), firstRetry
+		if !gone(err) { // a brief loss is no reason to ask about the sandbox
+			return a.pause(ctx)
+		}
+	}
 	checkCtx, cancel := context.WithTimeout(ctx, checkTimeout)
 	verdict := a.sandbox.check(checkCtx, endPatience)
 	cancel()
@@ -205,14 +213,20 @@ func (a *attempts) failed(ctx context.Context, token string, err error) error {
 	case !transient(err):
 		return failure(ctx, a.op, err)
 	}
-	if a.since.IsZero() {
-		a.since, a.delay = time.Now(), firstRetry
+	limit := lostAfter
+	if a.sandbox.client.local {
+		limit = lostAfterLocal
 	}
-	if time.Since(a.since) > lostAfter {
+	if time.Since(a.since) > limit {
 		return a.lost(err)
 	}
+	return a.pause(ctx)
+}
+
+func (a *attempts) pause(ctx context.Context) error {
+	delay := jitter(a.delay)
 	a.delay = min(2*a.delay, maxRetry)
-	if err := sleep(ctx, jitter(a.delay)); err != nil {
+	if err := sleep(ctx, delay); err != nil {
 		return fmt.Errorf("%s: %w", a.op, err)
 	}
 	return nil

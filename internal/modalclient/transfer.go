@@ -15,7 +15,12 @@ import (
 	"syscall"
 )
 
-const complaintLimit = 8 << 10 // bytes of a helper's stderr that are kept
+const (
+	complaintLimit = 8 << 10 // bytes of a helper's stderr that are kept
+
+	// tarLastWord follows what tar really has to say.
+	tarLastWord = "tar: Exiting with failure status due to previous errors\n"
+)
 
 var (
 	//go:embed scripts/write.sh
@@ -36,7 +41,7 @@ func (o outcome) failed() bool { return o.code != 0 || o.signal != 0 }
 
 // complaint is the last line that the command wrote to stderr.
 func (o outcome) complaint() string {
-	text := strings.TrimSpace(o.stderr)
+	text := strings.TrimSpace(strings.TrimSuffix(o.stderr, tarLastWord))
 	if text == "" {
 		if o.signal != 0 {
 			return fmt.Sprintf("killed by signal %d", o.signal)

@@ -46,15 +46,16 @@ scan() {
 	[ "$found" ]
 }
 
-for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+scan || exit 0
+kill -TERM $found 2>/dev/null
+for pause in 0.02 0.05 0.1 0.2 0.3 0.3; do
+	sleep "$pause"
 	scan || exit 0
-	[ "$round" = 1 ] && kill -TERM $found 2>/dev/null
-	sleep 0.05
 done
-for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-	scan || exit 0
+for pause in 0.02 0.05 0.1 0.2 0.5 1 1 1; do
 	kill -KILL $found 2>/dev/null
-	sleep 0.1
+	sleep "$pause"
+	scan || exit 0
 done
 echo "still running:$found" >&2
 exit 1

@@ -13,11 +13,16 @@ if [ -d "$path" ]; then
 	exit 1
 fi
 dir=${path%/*}/
-mkdir -p -- "$dir" || exit 1
+if [ -e "$dir." ] || ! [ -e "${dir%/}" ]; then
+	mkdir -p -- "$dir" || exit 1
+else
+	echo "$dir: Not a directory" >&2
+	exit 1
+fi
 if [ -z "$mode" ]; then
 	mode=$(stat -c %a -- "$path" 2>/dev/null) || mode=644
 fi
+temp=.seer-$$-${SEER_EXEC#??????????????????}
 trap 'exit 143' TERM
 trap 'rm -f -- "$dir$temp"' EXIT
-temp=.seer-$$-${SEER_EXEC#??????????????????}
 (umask 077 && cat >"$dir$temp") && chmod "$mode" "$dir$temp" && mv -f -- "$dir$temp" "$path"
