@@ -100,3 +100,8 @@ func (s *Server) ProxyGet(_ context.Context, r *pb.ProxyGetRequest) (*pb.ProxyGe
 		Proxy: pb.Proxy_builder{Name: r.GetName(), ProxyId: id, EnvironmentName: environmentOr(r.GetEnvironmentName())}.Build(),
 	}.Build(), nil
 }
+
+// FunctionGet finds nothing: this server has no deployed functions.
+func (s *Server) FunctionGet(_ context.Context, r *pb.FunctionGetRequest) (*pb.FunctionGetResponse, error) {
+	return nil, status.Errorf(codes.NotFound, "function '%s' not found in app '%s'", r.GetObjectTag(), r.GetAppName())
+}

@@ -25,12 +25,6 @@ import (
 // emptyDir is a file system with nothing in it.
 type emptyDir = embed.FS
 
-// imageReader is what a runtime must be able to do for COPY --from.
-type imageReader interface {
-	// ImageFS reads the files of an image.
-	ImageFS(ctx context.Context, id string) (fs.FS, error)
-}
-
 // contextFile is a local file that a client sent along.
 type contextFile struct {
 	path string // fs.ValidPath
@@ -136,19 +130,6 @@ func copyStep(files fs.FS, source, target string, intoDirectory bool) (*runtime.
 		target = path.Join(target, path.Base(source))
 	}
 	return &runtime.Copy{Source: oneFile{files, source, path.Base(target)}, Target: path.Dir(target)}, nil
-}
-
-// imageFiles opens the files of another image.
-func (st *stager) imageFiles(ctx context.Context, name string) (fs.FS, error) {
-	reader, ok := st.server.runtime.(imageReader)
-	if !ok {
-		return nil, fmt.Errorf("read another image: %w", runtime.ErrUnsupported)
-	}
-	image, err := st.server.baseImage(ctx, st.log, st.layer, name)
-	if err != nil {
-		return nil, err
-	}
-	return reader.ImageFS(ctx, image.ID)
 }
 
 // oneFile is a file system with a single file, which it has under another name.

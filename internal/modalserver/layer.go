@@ -173,12 +173,13 @@ func (s *Server) makeLayer(ctx context.Context, log io.Writer, l *layer) (runtim
 			s.log.WarnContext(ctx, "build context left behind", "error", err)
 		}
 	}()
-	st := &stager{server: s, layer: l, log: log, local: os.DirFS(local)}
+	st := &stager{server: s, layer: l, log: log, base: base.ID, local: os.DirFS(local)}
 	stages, err := st.run(ctx, base.Config)
-	if err != nil {
-		return runtime.Image{}, err
+	var image runtime.Image
+	if err == nil {
+		image, err = s.buildStages(ctx, log, base, stages)
 	}
-	return s.buildStages(ctx, log, base, stages)
+	return image, errors.Join(err, st.close())
 }
 
 func (s *Server) buildStages(ctx context.Context, log io.Writer, image runtime.Image, stages []*stage) (runtime.Image, error) {
@@ -241,8 +242,11 @@ type stager struct {
 	server *Server
 	layer  *layer
 	log    io.Writer
-	local  fs.FS    // what COPY can name
-	args   []string // "NAME=value" of ARG
+	base   string          // runtime ID of the image below
+	local  fs.FS           // what COPY can name
+	viewer runtime.Sandbox // shows the files of other images; nil = not needed yet
+	viewed int             // how many of them
+	args   []string        // "NAME=value" of ARG
 	stages []*stage
 }
 

@@ -241,34 +241,48 @@ func (s *Server) SandboxGetLogs(r *pb.SandboxGetLogsRequest, stream grpc.ServerS
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
 	buffer := make([]byte, chunkSize)
+	cut := 0 // bytes of a character at the start of buffer whose rest is to come
 	for {
-		n, err := output.read(ctx, buffer, offset)
+		n, err := output.read(ctx, buffer[cut:], offset+int64(cut))
+		ended := errors.Is(err, io.EOF)
 		switch {
-		case errors.Is(err, io.EOF):
-			return stream.Send(pb.TaskLogsBatch_builder{TaskId: sb.taskID, EntryId: entryID(offset), Eof: true}.Build())
+		case ended:
 		case err != nil && ctx.Err() != nil && stream.Context().Err() == nil:
 			return nil // the client asks again
 		case err != nil:
 			return sb.answer("read output of sandbox", err)
 		}
-		n = wholeRunes(buffer[:n])
-		offset += int64(n)
-		entry := pb.TaskLogs_builder{
-			Data:           strings.ToValidUTF8(string(buffer[:n]), "\uFFFD"),
-			FileDescriptor: r.GetFileDescriptor(),
-			Timestamp:      seconds(time.Now()),
-		}.Build()
-		batch := pb.TaskLogsBatch_builder{TaskId: sb.taskID, EntryId: entryID(offset), Items: []*pb.TaskLogs{entry}}.Build()
-		if err := stream.Send(batch); err != nil {
-			return err
+		available := cut + n
+		whole := available
+		if !ended {
+			whole = wholeRunes(buffer[:available])
 		}
+		if whole > 0 {
+			offset += int64(whole)
+			if err := stream.Send(sb.logBatch(r.GetFileDescriptor(), offset, buffer[:whole])); err != nil {
+				return err
+			}
+		}
+		if ended {
+			return stream.Send(pb.TaskLogsBatch_builder{TaskId: sb.taskID, EntryId: entryID(offset), Eof: true}.Build())
+		}
+		cut = copy(buffer, buffer[whole:available])
 	}
+}
+
+func (b *sandbox) logBatch(descriptor pb.FileDescriptor, next int64, data []byte) *pb.TaskLogsBatch {
+	entry := pb.TaskLogs_builder{
+		Data:           strings.ToValidUTF8(string(data), "\uFFFD"),
+		FileDescriptor: descriptor,
+		Timestamp:      seconds(time.Now()),
+	}.Build()
+	return pb.TaskLogsBatch_builder{TaskId: b.taskID, EntryId: entryID(next), Items: []*pb.TaskLogs{entry}}.Build()
 }
 
 // wholeRunes returns how much of p to send so that no character is cut in two:
 // log data is text on the wire.
 func wholeRunes(p []byte) int {
-	for back := 1; back < utf8.UTFMax && back < len(p); back++ {
+	for back := 1; back < utf8.UTFMax && back <= len(p); back++ {
 		if tail := p[len(p)-back:]; utf8.RuneStart(tail[0]) {
 			if !utf8.FullRune(tail) {
 				return len(p) - back
