@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
+	"net/url"
 	"os"
 	"sync"
 
@@ -54,7 +56,23 @@ func Modal(opts ...ModalOption) Backend {
 	for _, opt := range opts {
 		opt(&endpoint)
 	}
-	return NewBackend("modal", func(context.Context) (Endpoint, error) { return endpoint, nil }, nil)
+	return NewBackend("modal", func(context.Context) (Endpoint, error) {
+		endpoint := endpoint
+		endpoint.PlainTunnels = onThisMachine(os.Getenv("MODAL_SERVER_URL"))
+		return endpoint, nil
+	}, nil)
+}
+
+// onThisMachine reports whether a server is one that `seer local serve` runs.
+// Its tunnels take TLS, but with a certificate that no client trusts, and
+// plain HTTP, which does not leave the machine.
+func onThisMachine(serverURL string) bool {
+	u, err := url.Parse(serverURL)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return err == nil && ip.IsLoopback()
 }
 
 // ModalOption adjusts [Modal].

@@ -213,8 +213,11 @@ func (c *Cmd) Wait() error {
 	c.copyMu.Lock()
 	copyErr := c.copyErr
 	c.copyMu.Unlock()
+	if signal != 0 {
+		code = 128 + signal
+	}
 	switch {
-	case code != 0 || signal != 0:
+	case code != 0:
 		return &ExitError{Command: c.Args[0], Code: code, Signal: signal, Stdout: c.stdout.text(), Stderr: c.stderr.text()}
 	case copyErr != nil:
 		return c.sandbox.callError("run "+c.Args[0], copyErr)

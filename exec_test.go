@@ -187,7 +187,7 @@ func TestCommand(t *testing.T) {
 // processes counts the sandbox's processes whose command line holds a mark.
 func processes(t *testing.T, sandbox *seer.Sandbox, mark string) int {
 	t.Helper()
-	cmd := sandbox.Command("bash", "-c", `grep -lsaF -- "$(cat)" /proc/[0-9]*/cmdline | wc -l`)
+	cmd := sandbox.Command("bash", "-c", `grep -lsaF -f - /proc/[0-9]*/cmdline | wc -l`)
 	cmd.Stdin = strings.NewReader(mark)
 	out, err := cmd.Output(t.Context())
 	require.NoError(t, err)

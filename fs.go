@@ -16,7 +16,7 @@ import (
 )
 
 // FS shows the sandbox's files, from its root directory on, as an [io/fs.FS]
-// that is also a ReadFileFS, ReadDirFS and StatFS. Paths have no leading
+// that is also a ReadFileFS, ReadDirFS, StatFS and ReadLinkFS. Paths have no leading
 // slash: "workspace/config.json". Every call is one command in the sandbox;
 // ctx bounds them all.
 func (s *Sandbox) FS(ctx context.Context) fs.FS { return &sandboxFS{ctx: ctx, sandbox: s} }
@@ -39,17 +39,31 @@ func (f *sandboxFS) Open(name string) (fs.File, error) {
 	return &sandboxFile{fs: f, name: name, info: info}, nil
 }
 
-func (f *sandboxFS) Stat(name string) (fs.FileInfo, error) {
-	entries, err := f.find("stat", name)
+func (f *sandboxFS) Stat(name string) (fs.FileInfo, error) { return f.one("stat", name) }
+
+func (f *sandboxFS) Lstat(name string) (fs.FileInfo, error) { return f.one("lstat", name) }
+
+func (f *sandboxFS) ReadLink(name string) (string, error) {
+	e, err := f.one("lstat", name)
+	if err != nil {
+		return "", reop(err, "readlink")
+	}
+	if e.mode&fs.ModeSymlink == 0 {
+		return "", &fs.PathError{Op: "readlink", Path: name, Err: fs.ErrInvalid}
+	}
+	return e.link, nil
+}
+
+func (f *sandboxFS) one(mode, name string) (*entry, error) {
+	entries, err := f.find(mode, name)
 	if err != nil {
 		return nil, err
 	}
 	if len(entries) != 1 {
-		return nil, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrNotExist}
+		return nil, &fs.PathError{Op: mode, Path: name, Err: fs.ErrNotExist}
 	}
-	info := entries[0]
-	info.name = path.Base(name)
-	return info, nil
+	entries[0].name = path.Base(name)
+	return entries[0], nil
 }
 
 func (f *sandboxFS) ReadDir(name string) ([]fs.DirEntry, error) {
@@ -85,7 +99,7 @@ func (f *sandboxFS) find(mode, name string) ([]*entry, error) {
 		return nil, &fs.PathError{Op: mode, Path: name, Err: findError(err)}
 	}
 	var entries []*entry
-	fields := strings.Split(string(bytes.TrimSuffix(out, []byte{0})), "\x00")
+	fields := strings.Split(string(out), "\x00")
 	for ; len(fields) >= entryFields; fields = fields[entryFields:] {
 		e, err := parseEntry(fields)
 		if err != nil {
@@ -120,11 +134,12 @@ type entry struct {
 	size    int64
 	mode    fs.FileMode
 	modTime time.Time
+	link    string // where a symbolic link points
 }
 
-const entryFields = 5
+const entryFields = 6
 
-// parseEntry reads type letter, permissions in octal, size, time and name.
+// parseEntry reads type letter, permissions in octal, size, time, name and link target.
 func parseEntry(fields []string) (*entry, error) {
 	perm, permErr := strconv.ParseUint(fields[1], 8, 32)
 	size, sizeErr := strconv.ParseInt(fields[2], 10, 64)
@@ -155,7 +170,7 @@ func parseEntry(fields []string) (*entry, error) {
 	default:
 		mode |= fs.ModeIrregular
 	}
-	return &entry{name: fields[4], size: size, mode: mode, modTime: modTime}, nil
+	return &entry{name: fields[4], size: size, mode: mode, modTime: modTime, link: fields[5]}, nil
 }
 
 func parseTime(text string) (time.Time, error) {

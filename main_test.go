@@ -2,6 +2,8 @@ package seer_test
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -12,7 +14,46 @@ import (
 	"github.com/ajobi-uhc/seer-go/seertest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if url := os.Getenv(forgetfulURL); url != "" {
+		forget(url)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// forgetfulURL makes this test program one that starts a sandbox and never ends it.
+const forgetfulURL = "SEER_TEST_FORGETFUL_URL"
+
+func forget(url string) {
+	backend := seer.NewBackend("local", func(context.Context) (seer.Endpoint, error) {
+		return seer.Endpoint{ServerURL: url, TokenID: "ak-x", TokenSecret: "as-x", PlainTunnels: true}, nil
+	}, nil)
+	sandbox, err := seer.NewSandbox(seer.SandboxConfig{}, seer.WithBackend(backend), seer.WithLease(3*time.Second)).Start(context.Background())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(sandbox.SandboxID())
+	select {}
+}
+
+// endClosed ends a sandbox whose handle was closed on purpose.
+func endClosed(t *testing.T, server *seertest.Server, sandboxID string) {
+	t.Helper()
+	again, err := seer.FromID(t.Context(), sandboxID, seer.WithBackend(server.Backend()))
+	require.NoError(t, err)
+	terminate(t, again)
+}
+
+// startClosed starts a sandbox and detaches from it.
+func startClosed(t *testing.T, server *seertest.Server, config seer.SandboxConfig, opts ...seer.Option) *seer.Sandbox {
+	t.Helper()
+	sandbox, err := seer.NewSandbox(config, append([]seer.Option{seer.WithBackend(server.Backend())}, opts...)...).Start(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, sandbox.Close())
+	return sandbox
+}
 
 // startSandbox starts a sandbox of real processes that ends with the test.
 func startSandbox(t *testing.T, config seer.SandboxConfig, opts ...seer.Option) *seer.Sandbox {

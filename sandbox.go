@@ -32,6 +32,8 @@ type Sandbox struct {
 	repos   []RepoHandle
 	stopped context.Context //nolint:containedctx // the life of the keeper and the watcher, ended by stop
 	stop    context.CancelFunc
+	kept    context.Context //nolint:containedctx // the life of the lease's keeper, ended by unkeep
+	unkeep  context.CancelFunc
 	tasks   sync.WaitGroup
 	watch   *watch
 	saved   chan struct{} // closed once FromID can find its state; nil = another program saved it
@@ -198,6 +200,8 @@ func (s *Sandbox) Terminate(ctx context.Context) error {
 	remote := s.remote
 	s.mu.Unlock()
 
+	// Should it not end now, it does when its lease runs out.
+	s.unkeep()
 	ctx, cancel := withGrace(ctx, endTimeout)
 	defer cancel()
 	if err := remote.Terminate(ctx); err != nil && !errors.Is(err, modalclient.ErrTerminated) && !errors.Is(err, modalclient.ErrNotFound) {
@@ -239,6 +243,7 @@ func (s *Sandbox) leave(next phase) error {
 		s.cause = fmt.Errorf("by this program: %w", ErrTerminated)
 	}
 	s.mu.Unlock()
+	s.unkeep()
 	s.stop()
 	s.tasks.Wait()
 	s.remote.Detach()
@@ -272,12 +277,13 @@ func (s *Sandbox) disconnect() error {
 }
 
 func (s *Sandbox) enterRunning() {
-	ctx, stop := context.WithCancel(context.Background())
 	s.mu.Lock()
-	s.phase, s.stopped, s.stop = phaseRunning, ctx, stop
+	s.phase = phaseRunning
+	s.stopped, s.stop = context.WithCancel(context.Background())
+	s.kept, s.unkeep = context.WithCancel(s.stopped)
 	s.watch = newWatch()
 	s.mu.Unlock()
-	s.keepLease(ctx)
+	s.keepLease(s.kept)
 }
 
 // started begins the background work of a sandbox that this program made.
@@ -286,8 +292,8 @@ func (s *Sandbox) started() {
 	s.saved = make(chan struct{})
 	s.tasks.Go(func() {
 		defer close(s.saved)
-		if err := s.saveState(s.stopped); err != nil && s.stopped.Err() == nil {
-			s.opts.logger.WarnContext(s.stopped, "save state: FromID will know little of the sandbox", "sandbox", s.remote.ID(), "error", err)
+		if err := s.saveState(s.kept); err != nil && s.kept.Err() == nil && !errors.Is(err, modalclient.ErrTerminated) {
+			s.opts.logger.WarnContext(s.kept, "save state: FromID will know little of the sandbox", "sandbox", s.remote.ID(), "error", err)
 		}
 	})
 }

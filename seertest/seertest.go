@@ -49,6 +49,7 @@ type Server struct {
 	marked  map[string]context.CancelFunc // commands that run, by their mark
 	server  *modalserver.Server
 	runtime runtime.Runtime
+	pythons []string // nil = any
 }
 
 // Call is one RPC that a client made.
@@ -99,6 +100,17 @@ func NewServer(tb testing.TB, opts ...Option) *Server {
 // Backend is what [seer.WithBackend] takes.
 func (s *Server) Backend() seer.Backend { return s.backend }
 
+// Endpoint starts the server and tells how a program of its own reaches it:
+// MODAL_SERVER_URL, MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or [seer.NewBackend].
+func (s *Server) Endpoint() seer.Endpoint {
+	s.tb.Helper()
+	endpoint, err := s.open(s.tb.Context())
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	return endpoint
+}
+
 // HandleExec lets play answer every command, so that no process runs and no
 // image is built. Call it before the first sandbox starts.
 func (s *Server) HandleExec(play func(Exec) Result) {
@@ -140,12 +152,12 @@ type fault struct {
 
 // Fail answers the next calls of an RPC with err instead of running them:
 // times of them, or all from now on when times is negative. An err without a
-// gRPC status becomes FailedPrecondition, which no client retries. It may be
+// gRPC status becomes Aborted, which no client retries. It may be
 // made with grpc's status package to choose another code; clients retry
 // Unavailable, Internal, Unknown and a few more by themselves.
 func (s *Server) Fail(rpc string, err error, times int) {
 	if _, ok := status.FromError(err); !ok {
-		err = status.Error(codes.FailedPrecondition, err.Error())
+		err = status.Error(codes.Aborted, err.Error())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -202,15 +214,15 @@ func (s *Server) open(context.Context) (seer.Endpoint, error) {
 	defer s.mu.Unlock()
 	endpoint := seer.Endpoint{TokenID: "ak-" + rand.Text(), TokenSecret: "as-" + rand.Text(), PlainTunnels: true, NoGPU: true}
 	if s.server == nil {
-		if err := s.start(&endpoint); err != nil {
+		if err := s.start(); err != nil {
 			return seer.Endpoint{}, fmt.Errorf("start seertest server: %w", err)
 		}
 	}
-	endpoint.ServerURL = s.server.URL()
+	endpoint.ServerURL, endpoint.Pythons = s.server.URL(), s.pythons
 	return endpoint, nil
 }
 
-func (s *Server) start(endpoint *seer.Endpoint) error {
+func (s *Server) start() error {
 	logger := slog.New(slog.NewTextHandler(testLog{s.tb}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if s.script != nil {
 		s.runtime = scripted.New(s.play)
@@ -219,7 +231,7 @@ func (s *Server) start(endpoint *seer.Endpoint) error {
 		if err != nil {
 			return err
 		}
-		s.runtime, endpoint.Pythons = host, pythons
+		s.runtime, s.pythons = host, pythons
 	}
 	server, err := modalserver.New(modalserver.Config{Runtime: s.runtime, Logger: logger, Hook: s.see})
 	if err != nil {
