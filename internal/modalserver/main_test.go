@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,7 +17,14 @@ import (
 	"github.com/ajobi-uhc/seer-go/internal/runtime/scripted"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if err := removeRealDir(); err != nil {
+			code = max(code, 1)
+		}
+		os.Exit(code)
+	}))
+}
 
 // serve starts a server that the test closes.
 func serve(t *testing.T, cfg Config) *Server {

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package modalserver
+
+func removeRealDir() error { return nil }
