@@ -268,13 +268,16 @@ def quick(): return 1
 `
 	client, _ := serve(t, server, "cancel", source)
 	for _, function := range []string{"spin", "wait", "stream"} {
-		ctx, cancel := context.WithCancel(t.Context())
-		var call errgroup.Group
-		call.Go(func() error { return client.Call(ctx, function, map[string]any{"word": "cancelled " + function}, nil) })
-		waitForLog(t, server, "cancel", "begin cancelled "+function)
-		cancel()
-		require.ErrorIs(t, call.Wait(), context.Canceled)
-		waitForLog(t, server, "cancel", "end cancelled "+function)
+		t.Run(function, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var call errgroup.Group
+			call.Go(func() error { return client.Call(ctx, function, map[string]any{"word": "cancelled " + function}, nil) })
+			waitForLog(t, server, "cancel", "begin cancelled "+function)
+			cancel()
+			require.ErrorIs(t, call.Wait(), context.Canceled)
+			waitForLog(t, server, "cancel", "end cancelled "+function)
+		})
 	}
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -299,7 +302,7 @@ def quick(): return 1
 
 func TestLargeResultsAndRequests(t *testing.T) {
 	server := startServer(t, newest(t).path)
-	client, description := serveSpec(t, server, rpc.Spec{Name: "model_tools", MaxRequest: 32 << 20, Source: `
+	client, description := serveSpec(t, server, rpc.Spec{Name: "model_tools", MaxRequest: 3 << 20, Source: `
 @expose
 def text(n: int) -> str: return "x" * n
 @expose
@@ -317,17 +320,17 @@ def size(x) -> int: return len(x)
 	require.NoError(t, client.Call(t.Context(), "data", map[string]any{"n": 2 << 20}, &data))
 	assert.Len(t, data, 2<<20)
 	var size int
-	require.NoError(t, client.Call(t.Context(), "size", map[string]any{"x": strings.Repeat("y", 20<<20)}, &size))
-	assert.Equal(t, 20<<20, size)
+	require.NoError(t, client.Call(t.Context(), "size", map[string]any{"x": strings.Repeat("y", 2<<20)}, &size))
+	assert.Equal(t, 2<<20, size)
 	var failed *rpc.CallError
-	require.ErrorAs(t, client.Call(t.Context(), "size", map[string]any{"x": strings.Repeat("y", 33<<20)}, &size), &failed)
+	require.ErrorAs(t, client.Call(t.Context(), "size", map[string]any{"x": strings.Repeat("y", 4<<20)}, &size), &failed)
 	assert.Equal(t, "RequestTooLarge", failed.Type)
 	out := runPython(t, newest(t).path, installLibrary(t, description), libraryEnv(server, "model_tools"), `
 import model_tools
 print(len(model_tools.text(100 << 20)), len(model_tools.numbers(1_000_000)), len(model_tools.data(20 << 20)))
-print(model_tools.size([0.5] * 1_000_000))
+print(model_tools.size([0.5] * 500_000))
 `)
-	assert.Equal(t, "104857600 1000000 20971520\n1000000\n", out)
+	assert.Equal(t, "104857600 1000000 20971520\n500000\n", out)
 }
 
 // Malformed requests by someone with the token get JSON errors too.

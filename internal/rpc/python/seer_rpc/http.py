@@ -110,8 +110,6 @@ class Connection(socketserver.StreamRequestHandler):
         return line
 
     def read_body(self, limit):
-        """The body of an authorized request, which may take its time."""
-        self.connection.settimeout(None)
         size = self.unread
         if size > limit:
             raise Refused(413, "RequestTooLarge", f"a request may have {limit} bytes, this has {size}", close=True)
@@ -169,9 +167,15 @@ class Connection(socketserver.StreamRequestHandler):
             self.check_caller()
             poll.unregister(self.connection)  # it sent its next request already
 
+    def trust(self):
+        """From here on this connection may take its time; `check_caller` needs that too."""
+        self.connection.settimeout(None)
+
     def check_caller(self):
         try:
             if self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"":
                 raise CallerGone("client hung up")
         except BlockingIOError:
             pass
+        except OSError as error:
+            raise CallerGone(str(error)) from None

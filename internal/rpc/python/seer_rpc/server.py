@@ -94,6 +94,7 @@ class Handler(http.Connection):
         scheme, _, given = self.headers.get("authorization", "").partition(" ")
         if not hmac.compare_digest(digest(given.strip()), digest(token)) or scheme.lower() != "bearer":
             self.unauthorized()
+        self.trust()
 
     def unauthorized(self):
         raise Refused(401, "Unauthorized", "a valid bearer token is required", close=True)

@@ -188,11 +188,11 @@ class Connection:
                 self.wait(items.aclose())
 
     def wait(self, coroutine):
-        future = self.service.loop.submit(coroutine)
-        with self.lock:
-            self.future = future
+        with self.lock:  # from here on, the future is what gets cancelled
             if self.cancelled:
-                future.cancel()
+                coroutine.close()
+                raise CallCancelled
+            self.future = future = self.service.loop.submit(coroutine)
         try:
             return future.result()
         finally:
