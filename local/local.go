@@ -41,14 +41,15 @@ func AllowHost(addresses ...string) Option {
 	return func(s *server) { s.allow = append(s.allow, addresses...) }
 }
 
-// Logger takes the server's log lines. The default is [slog.Default].
+// Logger takes the server's log lines. The default is [slog.Default], from
+// warnings on.
 func Logger(logger *slog.Logger) Option { return func(s *server) { s.logger = logger } }
 
 // New returns a local backend. Its server starts with the first sandbox and
 // runs until Backend.Close or the end of the program. Several programs may
 // use one directory at once.
 func New(opts ...Option) seer.Backend {
-	s := &server{logger: slog.Default()}
+	s := &server{}
 	for _, opt := range opts {
 		opt(s)
 	}
@@ -64,24 +65,37 @@ type server struct {
 	running *running
 }
 
+// settings are what a server is started with.
+type settings struct {
+	dir                  string
+	listen               string // "" = loopback, any free port
+	tokenID, tokenSecret string // "" = made up
+	allow                []string
+	logger               *slog.Logger
+}
+
+// warnings drops what is less than a warning.
+type warnings struct{ slog.Handler }
+
+func (w warnings) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && w.Handler.Enabled(ctx, level)
+}
+
 // running is a started server.
 type running struct {
 	endpoint seer.Endpoint
 	close    func() error
 }
 
-func (s *server) open(ctx context.Context) (seer.Endpoint, error) {
+func (s *server) open(context.Context) (seer.Endpoint, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.running == nil {
-		dir := s.dir
-		if dir == "" {
-			var err error
-			if dir, err = StateDir(); err != nil {
-				return seer.Endpoint{}, err
-			}
+		dir, err := stateDir(s.dir)
+		if err != nil {
+			return seer.Endpoint{}, err
 		}
-		started, err := start(ctx, dir, s.allow, s.logger)
+		started, err := start(settings{dir: dir, allow: s.allow, logger: s.logger})
 		if err != nil {
 			return seer.Endpoint{}, fmt.Errorf("start local backend: %w", err)
 		}
@@ -112,6 +126,14 @@ func StateDir() (string, error) {
 		return "", fmt.Errorf("find a state directory: %w; set SEER_HOME", err)
 	}
 	return filepath.Join(cache, "seer"), nil
+}
+
+// stateDir is the directory that was asked for, or the usual one.
+func stateDir(dir string) (string, error) {
+	if dir != "" {
+		return filepath.Abs(dir)
+	}
+	return StateDir()
 }
 
 // token is what the program shows its own server, so that no other program of

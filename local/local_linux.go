@@ -1,10 +1,9 @@
 package local
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"path/filepath"
 
@@ -13,28 +12,29 @@ import (
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux"
 )
 
-func start(_ context.Context, dir string, allow []string, logger *slog.Logger) (*running, error) {
-	hosts, err := parseHosts(allow)
+func start(s settings) (*running, error) {
+	hosts, err := parseHosts(s.allow)
 	if err != nil {
 		return nil, err
 	}
-	runtime, err := linux.New(linux.Config{Dir: dir, Logger: logger, AllowHosts: hosts})
+	runtime, err := linux.New(linux.Config{Dir: s.dir, Logger: s.logger, AllowHosts: hosts})
 	if err != nil {
 		return nil, err
 	}
 	endpoint := seer.Endpoint{
-		TokenID:      token("ak-"),
-		TokenSecret:  token("as-"),
+		TokenID:      cmp.Or(s.tokenID, token("ak-")),
+		TokenSecret:  cmp.Or(s.tokenSecret, token("as-")),
 		PlainTunnels: true,
 		NoGPU:        true,
 		Pythons:      runtime.Pythons(),
 	}
 	server, err := modalserver.New(modalserver.Config{
 		Runtime:     runtime,
-		StateDir:    filepath.Join(dir, "server"),
+		Listen:      s.listen,
+		StateDir:    filepath.Join(s.dir, "server"),
 		TokenID:     endpoint.TokenID,
 		TokenSecret: endpoint.TokenSecret,
-		Logger:      logger,
+		Logger:      s.logger,
 	})
 	if err != nil {
 		return nil, errors.Join(err, runtime.Close())

@@ -2,12 +2,8 @@
 
 package local
 
-import (
-	"context"
-	"errors"
-	"log/slog"
-)
+import "errors"
 
-func start(context.Context, string, []string, *slog.Logger) (*running, error) {
+func start(settings) (*running, error) {
 	return nil, errors.New("it needs Linux: run this program on a Linux machine, or on Modal with MODAL_TOKEN_ID and MODAL_TOKEN_SECRET")
 }

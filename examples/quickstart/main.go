@@ -127,7 +127,7 @@ func where() (seer.RepoConfig, seer.Backend, func(), error) {
 		return seer.RepoConfig{}, seer.Backend{}, nil, err
 	}
 	backend := local.New(local.AllowHost(served.address))
-	return seer.RepoConfig{URL: served.url, Install: "python setup.py --version"}, backend, func() {
+	return seer.RepoConfig{URL: served.url, Install: "python hello.py"}, backend, func() {
 		_ = backend.Close()
 		served.close()
 	}, nil

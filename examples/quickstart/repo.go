@@ -61,11 +61,8 @@ func makeRepo(dir string) error {
 	if err := os.Mkdir(tree, 0o755); err != nil {
 		return err
 	}
-	setup := "from setuptools import setup\nsetup(name='hello', version='1.0', py_modules=['hello'])\n"
-	for name, text := range map[string]string{"setup.py": setup, "hello.py": "print('hello')\n"} {
-		if err := os.WriteFile(filepath.Join(tree, name), []byte(text), 0o644); err != nil {
-			return err
-		}
+	if err := os.WriteFile(filepath.Join(tree, "hello.py"), []byte("print('hello')\n"), 0o644); err != nil {
+		return err
 	}
 	for _, args := range [][]string{
 		{"init", "--quiet", "--initial-branch=main", tree},
