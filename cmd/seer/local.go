@@ -1,0 +1,69 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ajobi-uhc/seer-go/local"
+)
+
+// tokenSecretVariable names the secret without showing it to whoever lists processes.
+const tokenSecretVariable = "SEER_LOCAL_TOKEN_SECRET"
+
+func newLocal() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "local",
+		Short: "The backend that runs sandboxes on this machine",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newLocalServe())
+	return cmd
+}
+
+func newLocalServe() *cobra.Command {
+	var options local.ServeOptions
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve the local backend to the programs of this machine",
+		Long: `Serve the local backend to the programs of this machine, until it is
+interrupted. The lines printed on standard output make a shell's programs use
+it. Its sandboxes outlive the programs that started them, and end with the
+server; images, volumes and snapshots stay for the next one.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			options.TokenSecret = cmp.Or(options.TokenSecret, os.Getenv(tokenSecretVariable))
+			options.Logger = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
+			return serve(cmd, options)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&options.Listen, "listen", "", "loopback `address` to serve on (default 127.0.0.1 and a free port)")
+	flags.StringVar(&options.Dir, "dir", "", "`directory` of images, volumes and snapshots (default $SEER_HOME or the user's cache)")
+	flags.StringVar(&options.TokenID, "token-id", "", "token `ID` that programs must present (default made up)")
+	flags.StringVar(&options.TokenSecret, "token-secret", "", "its `secret`; $"+tokenSecretVariable+" keeps it out of the process list")
+	flags.StringArrayVar(&options.AllowHosts, "allow-host", nil, "`IP:PORT` of this machine or its networks to open to sandboxes; may be repeated")
+	return cmd
+}
+
+func serve(cmd *cobra.Command, options local.ServeOptions) (err error) {
+	server, err := local.Serve(options)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.Close()) }()
+	options.Logger.Info("serving", "url", server.URL())
+	for _, variable := range server.Environ() {
+		if _, err := fmt.Fprintln(cmd.OutOrStdout(), "export", variable); err != nil {
+			return fmt.Errorf("print variables: %w", err)
+		}
+	}
+	<-cmd.Context().Done()
+	options.Logger.Info("ending every sandbox")
+	return nil
+}
