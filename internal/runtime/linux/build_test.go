@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -15,9 +16,12 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/ajobi-uhc/seer-go/internal/runtime"
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux"
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/layers"
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/tree"
 )
 
 func TestBuild(t *testing.T) {
@@ -89,17 +93,49 @@ type writerFunc func([]byte) (int, error)
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 func TestManyLayers(t *testing.T) {
-	r := newRuntimeIn(t, linux.Config{Dir: tempDir(t)})
-	img := hostImage(t, r)
-	const layers = 500
-	for i := range layers {
-		script := fmt.Sprintf("echo %d > /srv/last; echo %d > /usr/share/layer%d; rm -f /usr/share/layer%d; test %d -ne 300 || rm -r /usr/share/doc", i, i, i, i-2, i)
-		var err error
-		img, err = r.Build(t.Context(), runtime.BuildSpec{Base: img.ID, Steps: []runtime.Step{{Run: []string{"sh", "-c", script}}}})
-		require.NoError(t, err)
+	dir := tempDir(t)
+	r := newRuntimeIn(t, linux.Config{Dir: dir})
+	hostImage(t, r)
+	store, err := layers.Open(dir, os.Geteuid() == 0, slog.New(slog.DiscardHandler), func(string) {})
+	require.NoError(t, err)
+	img, err := store.HostImage(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(store.Close)
+	for i := range 500 {
+		img = addLayer(t, store, img, i)
 	}
-	s := start(t, r, on(img))
-	assert.Equal(t, "499\n/usr/share/layer498\n/usr/share/layer499\n", sh(t, s, "cat /srv/last; ls -d /usr/share/layer* /usr/share/doc 2>/dev/null || true"))
+	s := start(t, r, on(runtime.Image{ID: img.ID}))
+	assert.Equal(t, "499\n/usr/share/layer498\n/usr/share/layer499\n",
+		sh(t, s, "cat /srv/last; ls -d /usr/share/layer* /usr/share/doc 2>/dev/null || true"))
+}
+
+// addLayer adds a layer in which a file changes, one appears, one goes and,
+// once, a directory of the host goes.
+func addLayer(t *testing.T, store *layers.Store, img layers.Image, i int) layers.Image {
+	t.Helper()
+	building, err := store.NewLayer()
+	require.NoError(t, err)
+	root, err := building.Part("/")
+	require.NoError(t, err)
+	usr, err := building.Part("/usr")
+	require.NoError(t, err)
+	require.NoError(t, os.Mkdir(root+"/srv", 0o755))
+	require.NoError(t, os.WriteFile(root+"/srv/last", fmt.Appendln(nil, i), 0o644))
+	require.NoError(t, os.Mkdir(usr+"/share", 0o755))
+	require.NoError(t, os.WriteFile(fmt.Sprintf("%s/share/layer%d", usr, i), nil, 0o644))
+	if i > 1 {
+		require.NoError(t, tree.Whiteout(unix.AT_FDCWD, fmt.Sprintf("%s/share/layer%d", usr, i-2)))
+	}
+	if i == 300 {
+		require.NoError(t, tree.Whiteout(unix.AT_FDCWD, usr+"/share/doc"))
+	}
+	next, err := building.Commit(layers.Image{Kind: layers.Built, Config: img.Config, Layers: img.Layers, Host: img.Host})
+	require.NoError(t, err)
+	require.NoError(t, building.Remove())
+	if len(img.Layers) > 0 {
+		require.NoError(t, store.RemoveImage(img.ID))
+	}
+	return next
 }
 
 // pythonImage is made once for all tests.

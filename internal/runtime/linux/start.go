@@ -94,7 +94,7 @@ func (s *sandbox) begin(ctx context.Context) error {
 		err = errors.Join(err, group.Unified.Close())
 	}
 	if err != nil {
-		return explain(err, r.store.Dir())
+		return explain(err, observe(r.store.Dir()))
 	}
 	s.network, err = network.Serve(far, r.policy(s.spec.Network), network.Options{Logger: r.log})
 	if err != nil {

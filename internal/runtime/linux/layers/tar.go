@@ -62,7 +62,7 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 		return err
 	}
 	if base == opaqueMark {
-		return u.at(parent, func(dir string) error { return tree.SetOpaque(dir) })
+		return u.at(parent, func(dir string) error { return tree.SetOpaque(dir + "/.") })
 	}
 	if hidden, ok := strings.CutPrefix(base, whiteoutPrefix); ok {
 		return u.at(parent, func(dir string) error { return tree.Whiteout(unix.AT_FDCWD, filepath.Join(dir, hidden)) })
