@@ -364,7 +364,7 @@ func (k *Kernel) notify() {
 // newID returns 128 random bits in hexadecimal.
 func newID() string {
 	var b [16]byte
-	rand.Read(b[:]) //nolint:errcheck // documented never to fail
+	rand.Read(b[:])
 	return hex.EncodeToString(b[:])
 }
 

@@ -36,7 +36,7 @@ func dialLink(ctx context.Context, s *Server, kernelID, session string, dispatch
 	path := kernelPath(kernelID) + "/channels"
 	head := http.Header{}
 	authorize(head, s.config.Token)
-	conn, resp, err := websocket.Dial(ctx, s.base.String()+path+"?session_id="+url.QueryEscape(session), &websocket.DialOptions{
+	conn, resp, err := websocket.Dial(ctx, s.base.String()+path+"?session_id="+url.QueryEscape(session), &websocket.DialOptions{ //nolint:bodyclose // the websocket owns it
 		HTTPClient:   s.client,
 		HTTPHeader:   head,
 		Subprotocols: []string{subprotocol},

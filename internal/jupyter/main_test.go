@@ -2,6 +2,7 @@ package jupyter_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,19 +95,24 @@ func inBackground(ctx context.Context, kernel *jupyter.Kernel, code string) *bac
 	return b
 }
 
-// first waits for the first thing that the cell prints.
+// first waits for the first line that the cell prints, which the kernel may
+// send in pieces.
 func (b *background) first(t *testing.T) string {
 	t.Helper()
-	select {
-	case text := <-b.printed:
-		return text
-	case <-b.ended:
-		require.NoError(t, b.err)
-		require.Fail(t, "the cell ended and printed nothing")
-	case <-time.After(deadline):
-		require.Fail(t, "the cell printed nothing")
+	timeout := time.After(deadline)
+	for line := ""; ; {
+		select {
+		case text := <-b.printed:
+			if line += text; strings.Contains(line, "\n") {
+				return line
+			}
+		case <-b.ended:
+			require.NoError(t, b.err)
+			require.Fail(t, "the cell ended and printed nothing")
+		case <-timeout:
+			require.Fail(t, "the cell printed nothing")
+		}
 	}
-	return ""
 }
 
 // wait waits for the end of the cell.

@@ -105,7 +105,7 @@ func (n *Notebook) insert(c *cell) {
 func (n *Notebook) newCellID() string {
 	for {
 		var b [4]byte
-		rand.Read(b[:]) //nolint:errcheck // documented never to fail
+		rand.Read(b[:])
 		id := hex.EncodeToString(b[:])
 		if n.byID[id] == nil {
 			return id

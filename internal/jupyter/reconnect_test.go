@@ -33,10 +33,10 @@ func newProxy(t *testing.T, config jupyter.Config) (*proxy, jupyter.Config) {
 	t.Helper()
 	target, err := url.Parse(config.BaseURL)
 	require.NoError(t, err)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	p := &proxy{listener: listener, target: target.Host, conns: make(map[net.Conn]bool)}
-	p.wg.Go(p.accept)
+	p.wg.Go(func() { p.accept(context.WithoutCancel(t.Context())) })
 	t.Cleanup(func() {
 		require.NoError(t, listener.Close())
 		p.block()
@@ -46,13 +46,13 @@ func newProxy(t *testing.T, config jupyter.Config) (*proxy, jupyter.Config) {
 	return p, config
 }
 
-func (p *proxy) accept() {
+func (p *proxy) accept(ctx context.Context) {
 	for {
 		client, err := p.listener.Accept()
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", p.target)
+		server, err := new(net.Dialer).DialContext(ctx, "tcp", p.target)
 		if err != nil || !p.add(client, server) {
 			_ = client.Close()
 			continue

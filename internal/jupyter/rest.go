@@ -78,13 +78,17 @@ func (s *Server) request(ctx context.Context, token, method, path string, in, ou
 	}
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
+	} else {
+		// Requests without a body may be repeated when the connection turns
+		// out to be closed. The transport does not send an empty list.
+		req.Header["Idempotency-Key"] = []string{}
 	}
 	authorize(req.Header, token)
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return refusal(resp, method, path)
 	}

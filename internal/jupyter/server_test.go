@@ -30,7 +30,7 @@ func testIdentity(t *testing.T, running *jupytertest.Server) {
 		kernel := start(t, await(t, running.Config))
 		url := running.Config.BaseURL + "api/kernels/" + kernel.ID() + "/channels"
 		for _, token := range []string{"", "wrong"} {
-			conn, resp, err := websocket.Dial(within(t), url, &websocket.DialOptions{
+			conn, resp, err := websocket.Dial(within(t), url, &websocket.DialOptions{ //nolint:bodyclose // the websocket owns it
 				HTTPHeader: http.Header{"Authorization": {"token " + token}},
 			})
 			if !assert.Error(t, err) {
@@ -103,7 +103,7 @@ func TestConnectRefusesConfig(t *testing.T) {
 }
 
 func TestNobodyListens(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, listener.Close())
 	config := jupyter.Config{BaseURL: "http://" + listener.Addr().String(), Token: "t"}

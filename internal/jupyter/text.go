@@ -103,14 +103,20 @@ func (t *terminal) control(final byte, params string) {
 			t.row++
 		}
 	case 'C':
-		t.col += count(params)
+		t.right(t.col + count(params))
 	case 'D':
 		t.col = max(t.col-count(params), 0)
 	case 'G':
-		t.col = count(params) - 1
+		t.right(count(params) - 1)
 	case 'K':
 		t.erase(params)
 	}
+}
+
+// right moves the cursor, no further than a line can be wide: a few bytes must
+// not stand for many.
+func (t *terminal) right(col int) {
+	t.col = min(col, max(widest, len(t.lines[t.row])))
 }
 
 func (t *terminal) erase(params string) {
@@ -125,10 +131,11 @@ func (t *terminal) erase(params string) {
 	}
 }
 
-// count is the number in a control sequence: 1 when absent, and bounded,
-// because a terminal is not wider either.
+// widest is how far the cursor can be sent, in columns or rows.
+const widest = 1000
+
+// count is the number in a control sequence, 1 when absent.
 func count(params string) int {
-	const widest = 1000
 	n := 0
 	for _, c := range []byte(params) {
 		if c < '0' || c > '9' {

@@ -105,8 +105,8 @@ func Start(tb testing.TB, extra ...string) *Server {
 	tb.Helper()
 	python := Python(tb)
 	root, private := tb.TempDir(), tb.TempDir()
-	var log buffer
-	cmd := exec.Command(python, override(jupyter.ServerArgs("127.0.0.1", 0, root), extra)...)
+	var output buffer
+	cmd := exec.CommandContext(context.WithoutCancel(tb.Context()), python, override(jupyter.ServerArgs("127.0.0.1", 0, root), extra)...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(),
 		jupyter.TokenVariable+"=test-"+filepath.Base(private),
@@ -114,7 +114,7 @@ func Start(tb testing.TB, extra ...string) *Server {
 		"JUPYTER_CONFIG_DIR="+filepath.Join(private, "config"),
 		"IPYTHONDIR="+filepath.Join(private, "ipython"),
 	)
-	cmd.Stdout, cmd.Stderr = &log, &log
+	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Start(); err != nil {
 		tb.Fatalf("start jupyter server: %v", err)
 	}
@@ -126,7 +126,7 @@ func Start(tb testing.TB, extra ...string) *Server {
 	tb.Cleanup(func() {
 		stop(cmd.Process, exited)
 		if tb.Failed() {
-			tb.Logf("jupyter server:\n%s", log.String())
+			tb.Logf("jupyter server:\n%s", output.String())
 		}
 	})
 
@@ -140,7 +140,7 @@ func Start(tb testing.TB, extra ...string) *Server {
 		select {
 		case <-ticker.C:
 		case <-exited:
-			tb.Fatalf("jupyter server ended:\n%s", log.String())
+			tb.Fatalf("jupyter server ended:\n%s", output.String())
 		case <-tb.Context().Done():
 			tb.Fatalf("jupyter server did not start: %v", err)
 		}
