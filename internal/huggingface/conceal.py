@@ -17,8 +17,17 @@ NEEDED_KEYS = {
 }
 DROPPED_KEYS = {"_name_or_path", "name_or_path", "_commit_hash", "model_name"}
 EMPTIED_KEYS = {"base_model_name_or_path"}
-VOCABULARIES = {"vocab.json", "merges.txt", "vocab.txt", "added_tokens.json", "special_tokens_map.json"}
-VOCABULARY_KEYS = {"tokenizer.json": {"model", "added_tokens"}, "tokenizer_config.json": {"added_tokens_decoder"}}
+VOCABULARIES = {
+    "vocab.json", "merges.txt", "vocab.txt", "added_tokens.json", "special_tokens_map.json", "tokenizer.model",
+    "spiece.model", "sentencepiece.bpe.model", "tekken.json",
+}
+VOCABULARY_KEYS = {
+    "tokenizer.json": {"model", "added_tokens"},
+    "tokenizer_config.json": {
+        "added_tokens_decoder", "additional_special_tokens", "extra_special_tokens", "bos_token", "eos_token",
+        "unk_token", "pad_token", "sep_token", "cls_token", "mask_token",
+    },
+}
 TEXTS = {".json", ".jsonl", ".jinja", ".txt", ".md", ".rst", ".py", ".yaml", ".yml", ".toml", ".cfg", ".xml", ".html", ""}
 GENERIC = {"model", "models", "tokenizer", "config", "adapter", "base", "weights", "transformers", "pytorch"}
 REPLACEMENT = "model"
@@ -39,17 +48,18 @@ class Concealer:
         terms = [t for t in terms if len(self.letters(t)) > 1 and self.letters(t) not in GENERIC]
         terms.sort(key=len, reverse=True)
         self.pattern = re.compile("|".join(map(self.expression, terms)) or r"(?!)", re.IGNORECASE)
+        # What is looked for where names cannot be told from other bytes.
         self.literals = {
-            separator.join(self.words(t)).lower().encode()
-            for t in terms if len(self.letters(t)) >= LONG for separator in ("-", "_", "", ".", " ", "/")
-        } | {t.lower().encode() for t in terms if len(self.letters(t)) >= LONG}
-        self.probe()
+            spelling.lower().encode()
+            for t in terms if len(self.letters(t)) >= LONG
+            for spelling in (t, *(separator.join(self.words(t)) for separator in ("-", "_", "", ".", " ", "/")))
+        }
+        # A single word ("microsoft") is also a word of the language that a vocabulary is for.
+        self.phrases = {
+            literal for literal in self.literals
+            if not any(literal.decode() == self.letters(t) for t in terms if len(self.words(t)) == 1)
+        }
         self.needed = re.compile(r"(?!)")
-
-    def probe(self):
-        """Chooses few, rare words to look for first: weights are large and names are in none of them."""
-        words = {max(re.findall(rb"[^-_. /]+", literal), key=len) for literal in self.literals}
-        self.probes = [w for w in words if not any(other in w for other in words - {w})]
 
     @staticmethod
     def letters(term):
@@ -99,7 +109,6 @@ class Concealer:
         if words:
             alternatives = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
             self.literals = {i for i in self.literals if not any(i in w.lower().encode() for w in words)}
-            self.probe()
             self.needed = re.compile(rf"(?<![^\W_])(?:{alternatives})(?![^\W_])")
 
     def found(self, text):
@@ -192,11 +201,15 @@ class Concealer:
                 return
             except UnicodeDecodeError:
                 pass
-        overlap = max(map(len, self.literals), default=1) - 1
+        literals = self.phrases if base in VOCABULARIES or base in VOCABULARY_KEYS else self.literals
+        # Few, rare words go first: weights are large, and names are in none of them.
+        probes = {max(re.findall(rb"[^-_. /]+", literal), key=len) for literal in literals}
+        probes = [p for p in probes if not any(other in p for other in probes - {p})]
+        overlap = max(map(len, literals), default=1) - 1
         tail = b""
         with open(path, "rb") as f:
             while chunk := f.read(CHUNK):
                 window = tail + chunk.lower()
-                if any(p in window for p in self.probes) and any(literal in window for literal in self.literals):
+                if any(p in window for p in probes) and any(literal in window for literal in literals):
                     raise CannotHide(f"{shown} holds the model's name among its bytes")
                 tail = window[-overlap:] if overlap else b""

@@ -176,3 +176,30 @@ func TestConcealKeepsWhatLoadingNeeds(t *testing.T) {
 	assert.Contains(t, string(tree["tokenizer_config.json"]), "You are model, created by model.")
 	assert.Equal(t, 1, strings.Count(strings.ToLower(string(tree["tokenizer_config.json"])), "wren"))
 }
+
+// An organisation's name can be a word of the language; a vocabulary keeps it,
+// and the special tokens are the model's alphabet.
+func TestConcealLeavesVocabulariesAlone(t *testing.T) {
+	const id = "Microsparrow/Sparrow-9-mini"
+	files := map[string][]byte{
+		"config.json":             []byte(`{"model_type": "llama"}`),
+		"vocab.json":              []byte(`{"microsparrow": 1, "Sparrow": 2}`),
+		"tokenizer.json":          []byte(`{"model": {"vocab": {"microsparrow": 1}}, "added_tokens": [{"content": "<|sparrow|>"}]}`),
+		"tokenizer.model":         []byte("\x01microsparrow\x02"),
+		"special_tokens_map.json": []byte(`{"eos_token": "<|sparrow|>"}`),
+		"tokenizer_config.json":   []byte(`{"eos_token": "<|sparrow|>"}`),
+	}
+	hub := hubtest.NewServer(t)
+	hub.Add(hubtest.Model{ID: id, Files: files})
+	d := newDownload(t, hub, id, "")
+	d.order.Conceal = []string{id}
+	last := d.run()
+	require.NoError(t, last.Err(), last.Message)
+	d.holds(files)
+
+	files["vocab.json"] = []byte(`{"microsparrow/sparrow-9-mini": 1}`)
+	hub.Add(hubtest.Model{ID: id, Files: files})
+	d = newDownload(t, hub, id, "")
+	d.order.Conceal = []string{id}
+	require.ErrorIs(t, d.run().Err(), huggingface.ErrCannotHide)
+}

@@ -56,8 +56,8 @@ type Cached struct {
 }
 
 // Ensure makes sure that a model is complete on its volume and returns where.
-// When it is cached already that takes a question to the hub (none for a model
-// pinned to a commit) and a look at the volume, and no sandbox. Otherwise it
+// When it is cached already that takes a question to the hub (none for a whole
+// model pinned to a commit) and a look at the volume, and no sandbox. Otherwise it
 // downloads, or waits for the program that does. When ctx ends the download
 // ends too; what was fetched stays for the next one. Errors name the model
 // unless it is hidden.
@@ -77,7 +77,7 @@ func (c *Cache) Ensure(ctx context.Context, req Request) (*Cached, error) {
 
 func (c *Cache) ensure(ctx context.Context, req Request) (*Cached, error) {
 	m := req.Model
-	if commitHash.MatchString(m.Revision) && !req.Rehash {
+	if commitHash.MatchString(m.Revision) && req.Base == "" && !req.Rehash {
 		// A commit is what it is; the hub would have nothing to add.
 		if cached, state, err := c.look(ctx, m, m.Revision); state == intact || err != nil {
 			return cached, err

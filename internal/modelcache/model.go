@@ -18,8 +18,11 @@ type Model struct {
 	Revision string // branch, tag or commit; "" = main
 	Include  []string
 	Exclude  []string
-	Hidden   bool     // nothing in the volume, its name and its mount path says which model it is
-	Conceal  []string // with Hidden: further models not to be named in its files, such as its base
+	// Hidden keeps the model's id, organisation and repository name out of the
+	// volume, its name and its mount path. What loading takes stays: model_type,
+	// architectures and the like, the names of tensors, and the vocabulary.
+	Hidden  bool
+	Conceal []string // with Hidden: further models not to be named in its files, such as its base
 }
 
 // Label is how messages and events call a model: by its id, unless it is
