@@ -111,8 +111,8 @@ func (s *Server) Endpoint() seer.Endpoint {
 	return endpoint
 }
 
-// HandleExec lets play answer every command, so that no process runs and no
-// image is built. Call it before the first sandbox starts.
+// HandleExec lets play answer every command, so that no process runs, no image
+// is built and any GPU is to be had. Call it before the first sandbox starts.
 func (s *Server) HandleExec(play func(Exec) Result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,7 +212,7 @@ func describe(request proto.Message) string {
 func (s *Server) open(context.Context) (seer.Endpoint, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	endpoint := seer.Endpoint{TokenID: "ak-" + rand.Text(), TokenSecret: "as-" + rand.Text(), PlainTunnels: true, NoGPU: true}
+	endpoint := seer.Endpoint{TokenID: "ak-" + rand.Text(), TokenSecret: "as-" + rand.Text(), PlainTunnels: true, NoGPU: s.script == nil}
 	if s.server == nil {
 		if err := s.start(); err != nil {
 			return seer.Endpoint{}, fmt.Errorf("start seertest server: %w", err)
@@ -233,7 +233,7 @@ func (s *Server) start() error {
 		}
 		s.runtime, s.pythons = host, pythons
 	}
-	server, err := modalserver.New(modalserver.Config{Runtime: s.runtime, Logger: logger, Hook: s.see})
+	server, err := modalserver.New(modalserver.Config{Runtime: s.runtime, PlayGPUs: s.script != nil, Logger: logger, Hook: s.see})
 	if err != nil {
 		return errors.Join(err, s.runtime.Close())
 	}

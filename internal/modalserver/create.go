@@ -40,7 +40,7 @@ func (s *Server) SandboxCreate(ctx context.Context, r *pb.SandboxCreateRequest) 
 	if definition.GetTimeoutSecs() == 0 {
 		definition.SetTimeoutSecs(defaultTimeout)
 	}
-	if err := checkDefinition(definition); err != nil {
+	if err := s.checkDefinition(definition); err != nil {
 		return nil, err
 	}
 	if err := s.checkProxy(definition.GetProxyId()); err != nil {
@@ -137,7 +137,7 @@ func (s *Server) abandon(sb *sandbox) {
 	}
 }
 
-func checkDefinition(d *pb.Sandbox) error {
+func (s *Server) checkDefinition(d *pb.Sandbox) error {
 	if name := d.GetName(); name != "" {
 		if err := checkName("sandbox", name); err != nil {
 			return err
@@ -149,8 +149,8 @@ func checkDefinition(d *pb.Sandbox) error {
 	if dir := d.GetWorkdir(); dir != "" && !path.IsAbs(dir) {
 		return invalid("workdir must be an absolute path, not %q", dir)
 	}
-	if gpu := d.GetResources().GetGpuConfig(); gpu.GetCount() > 0 || gpu.GetGpuType() != "" {
-		return noGPU(gpu)
+	if err := s.checkGPU(d.GetResources().GetGpuConfig()); err != nil {
+		return err
 	}
 	if err := checkPlacement(d); err != nil {
 		return err
@@ -167,7 +167,11 @@ func checkDefinition(d *pb.Sandbox) error {
 	return checkUnsupported(d)
 }
 
-func noGPU(gpu *pb.GPUConfig) error {
+// checkGPU refuses GPUs, but for a runtime that only plays commands.
+func (s *Server) checkGPU(gpu *pb.GPUConfig) error {
+	if s.playGPUs || gpu.GetCount() == 0 && gpu.GetGpuType() == "" {
+		return nil
+	}
 	return status.Errorf(codes.FailedPrecondition, "no GPU on this host: %s was asked for, and this server runs sandboxes without any", gpu.GetGpuType())
 }
 

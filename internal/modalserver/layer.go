@@ -37,8 +37,8 @@ type layer struct {
 // anything is built.
 func (s *Server) planLayer(r *pb.ImageGetOrCreateRequest) (*layer, error) {
 	image := r.GetImage()
-	if gpu := image.GetGpuConfig(); gpu.GetCount() > 0 || gpu.GetGpuType() != "" {
-		return nil, noGPU(gpu)
+	if err := s.checkGPU(image.GetGpuConfig()); err != nil {
+		return nil, err
 	}
 	if image.HasBuildFunction() || image.GetBuildFunctionDef() != "" {
 		return nil, status.Error(codes.Unimplemented, "ImageGetOrCreate: build functions not implemented")

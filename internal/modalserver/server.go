@@ -51,6 +51,9 @@ type Config struct {
 	Secrets map[string]map[string]string
 	// Proxies are the names of proxies that exist. They change no traffic.
 	Proxies []string
+	// PlayGPUs accepts requests for GPUs. It is for a Runtime that runs no
+	// processes, where a GPU is as real as the rest.
+	PlayGPUs bool
 	// Logger takes what the server has to say. nil = nothing.
 	Logger *slog.Logger
 	// Hook sees every call before it runs. nil = none.
@@ -77,6 +80,7 @@ type Server struct {
 
 	address    string
 	advertised string
+	playGPUs   bool
 	tls        *tls.Config
 	listener   *sniffingListener
 	grpc       *grpc.Server
@@ -155,6 +159,7 @@ func New(cfg Config) (*Server, error) {
 		mounts:       newMountBook(),
 		address:      listener.Addr().String(),
 		advertised:   cfg.AdvertisedHost,
+		playGPUs:     cfg.PlayGPUs,
 		tls:          tlsConfig,
 		listener:     newSniffingListener(listener, tlsConfig),
 		ctx:          ctx,
