@@ -95,7 +95,7 @@ func (s *server) open(context.Context) (seer.Endpoint, error) {
 		if err != nil {
 			return seer.Endpoint{}, err
 		}
-		started, err := start(settings{dir: dir, allow: s.allow, logger: s.logger})
+		started, err := start(ctx, settings{dir: dir, allow: s.allow, logger: s.logger})
 		if err != nil {
 			return seer.Endpoint{}, fmt.Errorf("start local backend: %w", err)
 		}

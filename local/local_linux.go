@@ -2,6 +2,7 @@ package local
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -12,7 +13,10 @@ import (
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux"
 )
 
-func start(s settings) (*running, error) {
+func start(ctx context.Context, s settings) (*running, error) {
+	if err := linux.Probe(ctx, s.dir); err != nil {
+		return nil, err
+	}
 	hosts, err := parseHosts(s.allow)
 	if err != nil {
 		return nil, err

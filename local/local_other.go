@@ -2,8 +2,11 @@
 
 package local
 
-import "errors"
+import (
+	"context"
+	"errors"
+)
 
-func start(settings) (*running, error) {
+func start(context.Context, settings) (*running, error) {
 	return nil, errors.New("it needs Linux: run this program on a Linux machine, or on Modal with MODAL_TOKEN_ID and MODAL_TOKEN_SECRET")
 }

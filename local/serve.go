@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,9 +34,9 @@ type Server struct {
 	err     error
 }
 
-// Serve starts a server for the programs of this machine. It serves until
-// Close, which the caller owes it; `seer local serve` does nothing else.
-func Serve(options ServeOptions) (*Server, error) {
+// Serve starts a server for the programs of this machine; ctx bounds the start.
+// It serves until Close, which the caller owes it; `seer local serve` does nothing else.
+func Serve(ctx context.Context, options ServeOptions) (*Server, error) {
 	s := settings{
 		listen:      options.Listen,
 		tokenID:     options.TokenID,
@@ -53,7 +54,7 @@ func Serve(options ServeOptions) (*Server, error) {
 	if s.dir, err = stateDir(options.Dir); err != nil {
 		return nil, err
 	}
-	started, err := start(s)
+	started, err := start(ctx, s)
 	if err != nil {
 		return nil, fmt.Errorf("serve local backend: %w", err)
 	}

@@ -52,7 +52,7 @@ server; images, volumes and snapshots stay for the next one.`,
 }
 
 func serve(cmd *cobra.Command, options local.ServeOptions) (err error) {
-	server, err := local.Serve(options)
+	server, err := local.Serve(cmd.Context(), options)
 	if err != nil {
 		return err
 	}
