@@ -75,6 +75,8 @@ def evaluate(annotation, namespace):
 
 def resolve(annotation, namespace):
     """Evaluates the strings inside list["Foo"] and its like, where that can be done."""
+    if annotation is None:
+        return type(None)
     if not any(isinstance(part, (str, typing.ForwardRef)) for part in _parts(annotation)):
         return annotation
     try:

@@ -1,0 +1,99 @@
+package rpc_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ajobi-uhc/seer-go/internal/rpc"
+)
+
+const arraysAndModels = `
+import numpy as np
+import pydantic
+from typing import List, Optional
+
+class Item(pydantic.BaseModel):
+    name: str
+    size: int = pydantic.Field(1, ge=0, description="how big")
+    parts: List["Item"] = []
+
+@expose
+def arrays(kind: str):
+    return {
+        "matrix": np.array([[1.5, np.nan], [np.inf, 2]]), "ints": np.arange(3, dtype="uint8"), "scalar": np.float32(0.5),
+        "int": np.int64(7), "bool": np.bool_(True), "zero": np.zeros((0, 3)), "zerodim": np.array(4), "text": np.array(["a"]),
+        "when": np.datetime64("2024-01-02"), "half": np.float16(0.25), "wave": np.array([1j]), "big": np.array([1, 2], dtype=">i4"),
+    }[kind]
+
+@expose
+def mean(x: np.ndarray, weights: Optional[np.ndarray] = None) -> float:
+    assert isinstance(x, np.ndarray)
+    return np.average(x, weights=weights)
+
+@expose
+def kind(x): return type(x).__name__
+
+@expose
+def store(item: Item, more: List[Item] = []) -> Item:
+    assert isinstance(item, Item) and all(isinstance(one, Item) for one in more)
+    return Item(name=item.name, size=item.size + 1, parts=[item, *more])
+`
+
+func TestNumpyAndPydantic(t *testing.T) {
+	python := packages(t)
+	server := startServer(t, python)
+	client, description := serve(t, server, "model_tools", arraysAndModels)
+	var raw json.RawMessage
+	for kind, want := range map[string]string{
+		"matrix": `[[1.5,"NaN"],["Infinity",2.0]]`, "ints": `[0,1,2]`, "scalar": `0.5`, "int": `7`, "bool": `true`, "zero": `[]`,
+		"zerodim": `4`, "text": `["a"]`, "when": `"2024-01-02"`, "half": `0.25`, "wave": `[[0.0,1.0]]`, "big": `[1,2]`,
+	} {
+		require.NoError(t, client.Call(t.Context(), "arrays", map[string]any{"kind": kind}, &raw), kind)
+		assert.JSONEq(t, want, string(raw), kind)
+	}
+	var mean float64
+	require.NoError(t, client.Call(t.Context(), "mean", map[string]any{"x": [][]float64{{1, 2}, {3, 6}}}, &mean))
+	assert.InDelta(t, 3.0, mean, 1e-9)
+
+	require.NoError(t, client.Call(t.Context(), "store", map[string]any{
+		"item": map[string]any{"name": "a"}, "more": []any{map[string]any{"name": "b", "size": 5}},
+	}, &raw))
+	assert.JSONEq(t, `{"name":"a","size":2,"parts":[{"name":"a","size":1,"parts":[]},{"name":"b","size":5,"parts":[]}]}`, string(raw))
+	var failed *rpc.CallError
+	require.ErrorAs(t, client.Call(t.Context(), "store", map[string]any{"item": map[string]any{"name": "a", "size": -1}}, &raw), &failed)
+	assert.Contains(t, failed.Message, "store: argument item")
+	store := description.Functions[3]
+	assert.Contains(t, string(store.InputSchema), `"minimum": 0`)
+	assert.Contains(t, string(store.InputSchema), `"$defs"`)
+
+	dir := installLibrary(t, description)
+	withNumpy := `
+import math, numpy as np, model_tools as m
+assert m.arrays("ints") == [0, 1, 2] and math.isnan(m.arrays("matrix")[0][1]) and m.arrays("wave") == [1j]
+assert m.mean(np.array([1.0, 3.0]), weights=np.array([1, 3])) == 2.5
+assert m.kind(np.ones((2, 2))) == "ndarray" and m.kind(np.float32(1)) == "float"
+print("ok")
+`
+	assert.Equal(t, "ok\n", runPython(t, python, dir, libraryEnv(server, "model_tools"), withNumpy))
+
+	client, _ = serveSpec(t, server, rpc.Spec{Name: "model_tools", Source: arraysAndModels, Arrays: true})
+	assert.Equal(t, "ok\n", runPython(t, python, dir, libraryEnv(server, "model_tools"), `
+import numpy as np, model_tools as m
+got = m.arrays("matrix")
+assert isinstance(got, np.ndarray) and got.shape == (2, 2) and np.isnan(got[0, 1])
+assert m.arrays("zero").shape == (0, 3) and m.arrays("big").tolist() == [1, 2] and m.arrays("ints").dtype == np.uint8
+print("ok")
+`))
+	assert.Equal(t, "ok\n", runPython(t, newest(t).path, dir, libraryEnv(server, "model_tools"), `
+import model_tools as m
+got = m.arrays("matrix")
+assert got[0][0] == 1.5 and got[1] == [float("inf"), 2.0] and m.arrays("ints") == [0, 1, 2] and m.arrays("zero") == []
+print("ok")
+`))
+	var array rpc.Array
+	require.NoError(t, client.Call(t.Context(), "arrays", map[string]any{"kind": "ints"}, &array))
+	assert.Equal(t, rpc.Array{DType: "|u1", Shape: []int{3}, Data: []byte{0, 1, 2}}, array)
+}
