@@ -61,7 +61,7 @@ func TestBuild(t *testing.T) {
 }
 
 func TestFailingBuild(t *testing.T) {
-	dir := tempDir(t)
+	dir := seededDir(t)
 	r := newRuntimeIn(t, linux.Config{Dir: dir})
 	base := hostImage(t, r).ID
 	_, err := r.Build(t.Context(), runtime.BuildSpec{Base: base, Steps: []runtime.Step{
@@ -93,7 +93,7 @@ type writerFunc func([]byte) (int, error)
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 func TestManyLayers(t *testing.T) {
-	dir := tempDir(t)
+	dir := seededDir(t)
 	r := newRuntimeIn(t, linux.Config{Dir: dir})
 	hostImage(t, r)
 	store, err := layers.Open(dir, os.Geteuid() == 0, slog.New(slog.DiscardHandler), func(string) {})

@@ -44,6 +44,9 @@ func TestRootInsideFindsNothingOfTheHost(t *testing.T) {
 	s := start(t, r)
 	put(t, s, "/tmp/pattern", "marker-", 0o600)
 
+	if os.Geteuid() == 0 {
+		assert.NotContains(t, openFiles(t), home, "the first process has closed what it inherited")
+	}
 	for _, file := range []string{"exe", "environ", "mem", "maps", "fd/0", "fd/3", "root", "cwd", "task/1/environ"} {
 		got := run(t, s, "head", "-c", "1", "/proc/1/"+file)
 		assert.NotZero(t, got.status.Code, file)
@@ -63,6 +66,28 @@ func TestRootInsideFindsNothingOfTheHost(t *testing.T) {
 	assert.NotContains(t, sh(t, s, "cat /etc/passwd"), os.Getenv("LOGNAME")+":x:1000")
 	assert.Equal(t, "", sh(t, s, "cut -d: -f2 /etc/shadow | grep -v '^[*]$' || true"), "no password")
 	assert.Equal(t, "", sh(t, s, "find / -xdev -type s 2>/dev/null"), "no socket")
+}
+
+// openFiles lists what the first processes of this program's sandboxes hold.
+func openFiles(t *testing.T) string {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	require.NoError(t, err)
+	var open []string
+	for _, path := range all {
+		if b, err := os.ReadFile(path); err != nil || string(b) != "seer-sandbox\x00" {
+			continue
+		}
+		fds, err := filepath.Glob(filepath.Dir(path) + "/fd/*")
+		require.NoError(t, err)
+		for _, fd := range fds {
+			if target, err := os.Readlink(fd); err == nil {
+				open = append(open, target)
+			}
+		}
+	}
+	require.NotEmpty(t, open)
+	return strings.Join(open, "\n")
 }
 
 func TestRootInsideIsNotRootOutside(t *testing.T) {

@@ -60,7 +60,7 @@ except OSError:
     print("no more")`
 
 func TestLimitsLeaveNothing(t *testing.T) {
-	r := newRuntimeIn(t, linux.Config{Dir: tempDir(t)})
+	r := newRuntimeIn(t, linux.Config{Dir: seededDir(t)})
 	s := start(t, r, func(spec *runtime.Spec) {
 		spec.ID = "limited"
 		spec.CPU, spec.MemoryMB = 0.5, 64

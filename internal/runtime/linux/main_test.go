@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -47,6 +49,19 @@ func tempDir(t *testing.T) string {
 	dir, err := os.MkdirTemp(tempRoot(), "seer-linux-test-")
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, tree.Remove(dir)) })
+	return dir
+}
+
+// seededDir is a store of its own, with the base of the common one.
+func seededDir(t *testing.T) string {
+	t.Helper()
+	common, err := stateDir()
+	require.NoError(t, err)
+	host := hostImage(t, newRuntime(t)).ID
+	base := filepath.Join("bases", strings.TrimPrefix(host, "im-host-"))
+	dir := tempDir(t)
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, base), 0o755))
+	require.NoError(t, tree.Merge(filepath.Join(dir, base), filepath.Join(common, base)))
 	return dir
 }
 

@@ -45,7 +45,7 @@ func TestPullFromRegistry(t *testing.T) {
 		{h: tar.Header{Name: "data/hidden/above", Typeflag: tar.TypeReg}, content: "above"},
 	}
 	ref := push(t, first, second)
-	dir := tempDir(t)
+	dir := seededDir(t)
 	r := newRuntimeIn(t, linux.Config{Dir: dir})
 	img, err := r.Pull(t.Context(), ref, runtime.PullOptions{Log: testWriter{t}})
 	require.NoError(t, err)
@@ -77,7 +77,7 @@ func TestPullThroughLink(t *testing.T) {
 		{h: tar.Header{Name: "way", Typeflag: tar.TypeSymlink, Linkname: outside}},
 		{h: tar.Header{Name: "way/file", Typeflag: tar.TypeReg}, content: "x"},
 	})
-	_, err := newRuntimeIn(t, linux.Config{Dir: tempDir(t)}).Pull(t.Context(), ref, runtime.PullOptions{})
+	_, err := newRuntimeIn(t, linux.Config{Dir: seededDir(t)}).Pull(t.Context(), ref, runtime.PullOptions{})
 	assert.Error(t, err)
 	left, err := os.ReadDir(outside)
 	require.NoError(t, err)

@@ -77,7 +77,7 @@ func TestSnapshotAndRestore(t *testing.T) {
 }
 
 func TestSnapshotOutlivesTheRuntime(t *testing.T) {
-	cfg := linux.Config{Dir: tempDir(t)}
+	cfg := linux.Config{Dir: seededDir(t)}
 	first, err := linux.New(cfg)
 	require.NoError(t, err)
 	s := start(t, first)

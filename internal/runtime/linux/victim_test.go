@@ -47,7 +47,7 @@ func startVictim(dir string) (runtime.Sandbox, error) {
 }
 
 func TestKilledProgramLeavesNothing(t *testing.T) {
-	dir := tempDir(t)
+	dir := seededDir(t)
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.CommandContext(t.Context(), self, victimArgument, dir)
