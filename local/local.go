@@ -87,7 +87,7 @@ type running struct {
 	close    func() error
 }
 
-func (s *server) open(context.Context) (seer.Endpoint, error) {
+func (s *server) open(ctx context.Context) (seer.Endpoint, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.running == nil {
