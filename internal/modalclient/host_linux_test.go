@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ajobi-uhc/seer-go/internal/modalclient"
 	"github.com/ajobi-uhc/seer-go/internal/runtime"
@@ -25,11 +26,12 @@ func host(t testing.TB) runtime.Runtime {
 
 func runHere(ctx context.Context, dir string, e scripted.Exec) scripted.Result {
 	cmd := exec.Command(e.Args[0], e.Args[1:]...) //nolint:noctx // ended below, session and all
-	cmd.Env = append(os.Environ(), e.Env...)
-	if cmd.Dir = e.Dir; cmd.Dir == "" {
+	cmd.Env = append(append(os.Environ(), "PATH=/usr/local/bin:/usr/bin:/bin"), e.Env...)
+	if cmd.Dir = e.Dir; cmd.Dir == "" || cmd.Dir == "/" { // the sandbox's own
 		cmd.Dir = dir
 	}
 	cmd.Stdout, cmd.Stderr = e.Stdout, e.Stderr
+	cmd.WaitDelay = 3 * time.Second // for what a failing test leaves behind
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -44,7 +46,7 @@ func runHere(ctx context.Context, dir string, e scripted.Exec) scripted.Result {
 	}()
 	defer context.AfterFunc(ctx, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })()
 	var failed *exec.ExitError
-	if err := cmd.Wait(); err != nil && !errors.As(err, &failed) {
+	if err := cmd.Wait(); err != nil && !errors.As(err, &failed) && !errors.Is(err, exec.ErrWaitDelay) {
 		return scripted.Result{Code: 126}
 	}
 	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)

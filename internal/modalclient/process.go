@@ -19,6 +19,8 @@ import (
 const (
 	waitPoll  = 55 * time.Second // one TaskExecWait
 	killBound = 15 * time.Second
+	// A start under way when its caller gives up may take this much longer.
+	startGrace = 5 * time.Second
 	// The server ends a command this long after us, in case we are no more.
 	serverGrace = 2 * time.Second
 
@@ -105,12 +107,15 @@ func (s *Sandbox) Exec(ctx context.Context, spec ExecSpec) (*Process, error) {
 	}
 	p.life, p.cancel = context.WithCancelCause(s.life)
 	if err := p.start(ctx, spec, launch.args); err != nil {
-		err = p.startFailed(ctx, err)
 		p.cancel(err)
 		return nil, err
 	}
 	p.streams(spec)
 	p.watch(ctx, spec)
+	if ctx.Err() != nil {
+		p.abort(context.Cause(ctx))
+		return nil, fmt.Errorf("%s: %w", op, context.Cause(ctx))
+	}
 	if len(launch.header) > 0 {
 		if err := p.sendHeader(launch.header, spec); err != nil {
 			p.abort(err)
@@ -182,18 +187,24 @@ func (p *Process) start(ctx context.Context, spec ExecSpec, args []string) error
 		}.Build()
 	}
 	message := request.Build()
-	return p.attempt("exec").do(ctx, func(ctx context.Context, router pb.TaskCommandRouterClient) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("exec: %w", context.Cause(ctx))
+	}
+	// A start that was cut off might happen all the same, when nobody is left
+	// to kill what it started: so it gets a little longer than its caller.
+	graceCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	defer context.AfterFunc(ctx, func() {
+		time.AfterFunc(startGrace, func() { cancel(context.Cause(ctx)) })
+	})()
+	err := p.attempt("exec").do(graceCtx, func(ctx context.Context, router pb.TaskCommandRouterClient) error {
 		_, err := router.TaskExecStart(ctx, message)
 		return err
 	})
-}
-
-// startFailed ends what a start that was cut off may have started.
-func (p *Process) startFailed(ctx context.Context, err error) error {
-	if ctx.Err() == nil {
-		return err
+	if graceCtx.Err() != nil {
+		err = errors.Join(err, p.killBounded())
 	}
-	return errors.Join(err, p.killBounded())
+	return err
 }
 
 // watch ends the command with the caller's context or its own timeout.

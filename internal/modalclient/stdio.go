@@ -195,9 +195,10 @@ func (in *input) send(data []byte, eof bool) error {
 		}
 		return err
 	})
-	if err != nil {
+	if err != nil && p.result.Load() == nil {
 		return err
 	}
+	unread = unread || err != nil // cut short by the command's end
 	in.offset += uint64(len(data))
 	in.closed = eof || unread
 	if unread {

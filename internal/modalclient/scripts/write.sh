@@ -25,4 +25,8 @@ fi
 temp=.seer-$$-${SEER_EXEC#??????????????????}
 trap 'exit 143' TERM
 trap 'rm -f -- "$dir$temp"' EXIT
-(umask 077 && cat >"$dir$temp") && chmod "$mode" "$dir$temp" && mv -f -- "$dir$temp" "$path"
+umask 077
+exec 3<&0 4>"$dir$temp" || exit 1
+# Waited for, not run in front, so that a trap does not wait for it.
+cat <&3 >&4 &
+wait $! && chmod "$mode" -- "$dir$temp" && mv -f -- "$dir$temp" "$path"
