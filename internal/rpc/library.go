@@ -271,7 +271,7 @@ func (t Type) acceptsObject(tree map[string]any) bool {
 		return false
 	}
 	for _, item := range tree {
-		if len(t.Args) == 2 && !(t.Args[0].accepts("") && t.Args[1].accepts(item)) {
+		if len(t.Args) == 2 && (!t.Args[0].accepts("") || !t.Args[1].accepts(item)) {
 			return false
 		}
 	}

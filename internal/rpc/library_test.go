@@ -1,3 +1,5 @@
+//go:build unix
+
 package rpc_test
 
 import (
@@ -120,7 +122,7 @@ def die(): os._exit(1)
 	env["http_proxy"] = "http://127.0.0.1:1"
 	env["no_proxy"] = ""
 	program := `
-import os, model_tools
+import os, sys, model_tools
 print(model_tools.size("x" * 1000))
 try:
     model_tools.size("x" * 3000000)
@@ -132,6 +134,7 @@ try:
 except model_tools.RemoteError as error:
     print(error.type)
 print(model_tools.pid() != before)
+sys.stdout.flush()
 if os.fork() == 0:
     print("child", model_tools.size("abc"), flush=True)
     os._exit(0)

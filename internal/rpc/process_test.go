@@ -1,3 +1,5 @@
+//go:build unix
+
 package rpc_test
 
 import (
@@ -80,7 +82,7 @@ func exchangeRaw(t *testing.T, address, request string) string {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(t.Context(), "tcp", address)
 	require.NoError(t, err)
-	defer conn.Close()
+	defer func() { require.NoError(t, conn.Close()) }()
 	_, err = conn.Write([]byte(request))
 	require.NoError(t, err)
 	tcp, ok := conn.(*net.TCPConn)

@@ -1,3 +1,5 @@
+//go:build unix
+
 package rpc_test
 
 import (
@@ -10,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -25,10 +26,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if runtime.GOOS == "windows" {
-		fmt.Fprintln(os.Stderr, "skipped: the server needs a POSIX system")
-		return
-	}
 	for _, python := range interpreters() {
 		fmt.Fprintf(os.Stderr, "interpreter: Python %s at %s\n", python.version, python.path)
 	}
