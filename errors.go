@@ -31,6 +31,9 @@ var (
 	ErrGatedModel = errors.New("model is gated")
 	// ErrNotFound means that a sandbox, snapshot, model or other named thing does not exist.
 	ErrNotFound = errors.New("not found")
+	// ErrKernelDied means that the interpreter or notebook kernel of a session
+	// has ended, and its variables with it. The session's Restart gives a new one.
+	ErrKernelDied = errors.New("python interpreter died")
 )
 
 // ConfigError lists every problem of a config at once.
@@ -127,6 +130,21 @@ func (e *ExitError) Error() string {
 		return text + tail
 	}
 	return text + quotedTail(e.Stdout)
+}
+
+// KernelError is the exception that ended a piece of Python code in a session.
+type KernelError struct {
+	Name      string // class of the exception, such as "ValueError"
+	Value     string // what it says; may be empty
+	Traceback string // as Python prints it, without colours; "" = there is none
+}
+
+// Error returns the last line of the traceback.
+func (e *KernelError) Error() string {
+	if e.Value == "" {
+		return e.Name
+	}
+	return e.Name + ": " + e.Value
 }
 
 // TimeoutError means that something took longer than it was given. It matches

@@ -1,0 +1,92 @@
+package mcpserver
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+type nothing struct{}
+
+type codeInput struct {
+	Code string `json:"code" jsonschema:"Python code"`
+}
+
+type markdownInput struct {
+	Source string `json:"source" jsonschema:"Markdown"`
+}
+
+type editInput struct {
+	Cell   string `json:"cell" jsonschema:"ID of the cell, as read_notebook shows it"`
+	Source string `json:"source" jsonschema:"the new source"`
+	Run    bool   `json:"run,omitempty" jsonschema:"execute the cell after the change"`
+}
+
+type readNotebookInput struct {
+	SkipOutputs bool `json:"skip_outputs,omitempty" jsonschema:"show sources only"`
+}
+
+func (s *Server) notebook(n Notebook) {
+	tool(s, "execute_code", "Execute Python code in a new cell of the notebook. Variables stay for later cells. Returns what the cell shows, images included.",
+		func(ctx context.Context, in codeInput, output func(string)) (*mcp.CallToolResult, error) {
+			cell, err := n.ExecuteCell(ctx, in.Code, output)
+			return shown(cell.Outcome), err
+		})
+	tool(s, "add_markdown", "Add a Markdown cell to the end of the notebook.",
+		func(ctx context.Context, in markdownInput, _ func(string)) (*mcp.CallToolResult, error) {
+			cell, err := n.AddMarkdown(ctx, in.Source)
+			return text("Added cell " + cell.ID + "."), err
+		})
+	tool(s, "edit_cell", "Replace the source of a cell and, if asked, execute it again in its place.",
+		func(ctx context.Context, in editInput, output func(string)) (*mcp.CallToolResult, error) {
+			cell, err := n.EditCell(ctx, in.Cell, in.Source, in.Run, output)
+			if err == nil && !in.Run {
+				return text("Changed cell " + cell.ID + "."), nil
+			}
+			return shown(cell.Outcome), err
+		})
+	tool(s, "read_notebook", "Show the cells of the notebook: IDs, sources and outputs.",
+		func(ctx context.Context, in readNotebookInput, _ func(string)) (*mcp.CallToolResult, error) {
+			cells, err := n.Cells(ctx)
+			return text(cellsText(cells, in.SkipOutputs)), err
+		})
+	s.control(n, "kernel")
+}
+
+type controlled interface {
+	Interrupt(ctx context.Context) error
+	Restart(ctx context.Context) error
+}
+
+func (s *Server) control(c controlled, what string) {
+	tool(s, "interrupt", "Interrupt the code that the "+what+" is running, as Ctrl-C does. Variables stay.",
+		func(ctx context.Context, _ nothing, _ func(string)) (*mcp.CallToolResult, error) {
+			return text("Interrupted."), c.Interrupt(ctx)
+		})
+	tool(s, "restart", "Restart the "+what+". All variables are lost.",
+		func(ctx context.Context, _ nothing, _ func(string)) (*mcp.CallToolResult, error) {
+			return text("Restarted."), c.Restart(ctx)
+		})
+}
+
+func cellsText(cells []Cell, skipOutputs bool) string {
+	if len(cells) == 0 {
+		return "The notebook is empty."
+	}
+	var b strings.Builder
+	for _, cell := range cells {
+		fmt.Fprintf(&b, "--- %s (%s)\n%s\n", cell.ID, cell.Kind, strings.TrimRight(cell.Source, "\n"))
+		if skipOutputs || cell.Kind != "code" {
+			continue
+		}
+		if shown := strings.TrimRight(cell.Text, "\n"); shown != "" {
+			b.WriteString("--- output\n" + clip(shown, maxCellText) + "\n")
+		}
+		if len(cell.Images) > 0 {
+			fmt.Fprintf(&b, "--- %d image(s)\n", len(cell.Images))
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,123 @@
+package mcpserver
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+type commandInput struct {
+	Command string `json:"command" jsonschema:"command for bash"`
+}
+
+type pathInput struct {
+	Path string `json:"path" jsonschema:"path of the file; a relative one starts at the workspace directory"`
+}
+
+type listInput struct {
+	Path string `json:"path,omitempty" jsonschema:"path of the directory; the workspace directory if left out"`
+}
+
+type writeInput struct {
+	Path    string `json:"path" jsonschema:"path of the file; a relative one starts at the workspace directory"`
+	Content string `json:"content" jsonschema:"the file's whole text"`
+}
+
+type uploadInput struct {
+	Path   string `json:"path" jsonschema:"path of the file or directory to write"`
+	Data   string `json:"data,omitempty" jsonschema:"the file's content in base64; or leave it out and give source"`
+	Source string `json:"source,omitempty" jsonschema:"file or directory to copy, relative to the directory that this session uploads from"`
+}
+
+func (s *Server) python(p Python) {
+	tool(s, "run_python", "Run Python code. Variables stay for later calls. Returns what the code prints, the value of its last expression, and images.",
+		func(ctx context.Context, in codeInput, output func(string)) (*mcp.CallToolResult, error) {
+			outcome, err := p.RunPython(ctx, in.Code, output)
+			return shown(outcome), err
+		})
+	s.control(p, "Python interpreter")
+}
+
+func (s *Server) shell(sh Shell) {
+	tool(s, "run_command", "Run a command with bash in the workspace directory. Returns what it prints.",
+		func(ctx context.Context, in commandInput, output func(string)) (*mcp.CallToolResult, error) {
+			outcome, err := sh.RunCommand(ctx, in.Command, output)
+			return shown(outcome), err
+		})
+}
+
+func (s *Server) files(f Files) {
+	tool(s, "read_file", "Read a text file.",
+		func(ctx context.Context, in pathInput, _ func(string)) (*mcp.CallToolResult, error) {
+			data, err := f.ReadFile(ctx, in.Path)
+			if err != nil {
+				return nil, err
+			}
+			if !utf8.Valid(data) {
+				return nil, fmt.Errorf("read %s: not a text file (%d bytes)", in.Path, len(data))
+			}
+			return text(string(data)), nil
+		})
+	tool(s, "write_file", "Write a text file, with its parent directories. Replaces one that is there.",
+		func(ctx context.Context, in writeInput, _ func(string)) (*mcp.CallToolResult, error) {
+			if err := f.WriteFile(ctx, in.Path, []byte(in.Content)); err != nil {
+				return nil, err
+			}
+			return text(fmt.Sprintf("Wrote %d bytes.", len(in.Content))), nil
+		})
+	tool(s, "list_files", "List a directory: a size or \"dir\", and the name, a line each.",
+		func(ctx context.Context, in listInput, _ func(string)) (*mcp.CallToolResult, error) {
+			return list(ctx, f, in.Path)
+		})
+	tool(s, "upload_file", "Store binary data, or copy a file or directory from where this server runs.",
+		func(ctx context.Context, in uploadInput, _ func(string)) (*mcp.CallToolResult, error) {
+			return upload(ctx, f, in)
+		})
+}
+
+func list(ctx context.Context, f Files, dir string) (*mcp.CallToolResult, error) {
+	if dir == "" {
+		dir = "."
+	}
+	entries, err := f.ListFiles(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(entries) == 0 {
+		return text("(empty)"), nil
+	}
+	var b strings.Builder
+	for _, e := range entries {
+		size := "dir"
+		if !e.IsDir() {
+			size = fmt.Sprint(e.Size())
+		}
+		fmt.Fprintf(&b, "%10s  %s\n", size, e.Name())
+	}
+	return text(b.String()), nil
+}
+
+func upload(ctx context.Context, f Files, in uploadInput) (*mcp.CallToolResult, error) {
+	if (in.Data == "") == (in.Source == "") {
+		return nil, errors.New("upload: give either data or source")
+	}
+	if in.Source != "" {
+		if err := f.Upload(ctx, in.Source, in.Path); err != nil {
+			return nil, err
+		}
+		return text("Uploaded."), nil
+	}
+	data, err := base64.StdEncoding.DecodeString(in.Data)
+	if err != nil {
+		return nil, fmt.Errorf("upload: data is not base64: %w", err)
+	}
+	if err := f.WriteFile(ctx, in.Path, data); err != nil {
+		return nil, err
+	}
+	return text(fmt.Sprintf("Wrote %d bytes.", len(data))), nil
+}
