@@ -73,7 +73,9 @@ func (c *Client) Create(ctx context.Context, app App, spec CreateSpec) (*Sandbox
 	}
 	sandbox := c.sandbox(id)
 	if err = context.Cause(ctx); err == nil && len(spec.Tags) > 0 {
-		err = sandbox.SetTags(ctx, spec.Tags)
+		if err = sandbox.SetTags(ctx, spec.Tags); err == nil {
+			err = context.Cause(ctx)
+		}
 	}
 	if err != nil {
 		cleanUp, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpFor)
