@@ -54,11 +54,7 @@ func (s *Server) connectProxyOf(sb *sandbox) (*connectProxy, error) {
 	if sb.connect != nil {
 		return sb.connect, nil
 	}
-	host, _, err := net.SplitHostPort(s.address)
-	if err != nil {
-		return nil, failure("serve connect tokens", err)
-	}
-	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	listener, err := s.listenBeside()
 	if err != nil {
 		return nil, failure("serve connect tokens", err)
 	}

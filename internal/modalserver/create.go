@@ -98,7 +98,7 @@ func (s *Server) start(ctx context.Context, sb *sandbox, spec runtime.Spec) erro
 		return sb.answer("start sandbox", err)
 	}
 	for _, warning := range run.Warnings() {
-		s.log.WarnContext(ctx, warning, "sandbox", sb.id)
+		s.log.WarnContext(ctx, "sandbox runs without a promise kept", "sandbox", sb.id, "warning", warning)
 	}
 	sb.run, sb.tunnels = run, tunnels
 	if err := sb.place(ctx, sb.mounted); err != nil {

@@ -2,6 +2,7 @@ package modalserver
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"strconv"
 	"testing"
@@ -110,7 +111,7 @@ func TestOutputCanBeReadFromAnyOffsetAfterTheEnd(t *testing.T) {
 		var got []byte
 		for {
 			message, err := stream.Recv()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			require.NoError(t, err)
@@ -151,7 +152,7 @@ func TestRepeatedInputArrivesOnce(t *testing.T) {
 	var got []byte
 	for {
 		message, err := stream.Recv()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		require.NoError(t, err)

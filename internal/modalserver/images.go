@@ -231,7 +231,7 @@ func (s *Server) finishedImage(ctx context.Context, id string) (runtime.Image, e
 }
 
 // ImageFromId tells whether an image exists.
-func (s *Server) ImageFromId(ctx context.Context, r *pb.ImageFromIdRequest) (*pb.ImageFromIdResponse, error) {
+func (s *Server) ImageFromId(ctx context.Context, r *pb.ImageFromIdRequest) (*pb.ImageFromIdResponse, error) { //nolint:staticcheck // The protocol's name.
 	if _, err := s.runtimeImage(ctx, r.GetImageId()); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package modalserver
 
 import (
+	"errors"
 	"io"
 	"os"
 	"strings"
@@ -255,7 +256,7 @@ func TestRealVolumeFiles(t *testing.T) {
 		require.NoError(t, err)
 		for {
 			message, err := stream.Recv()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return entries
 			}
 			require.NoError(t, err)

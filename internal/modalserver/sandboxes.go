@@ -44,7 +44,7 @@ func (s *Server) findRunning(id string) (*sandbox, error) {
 }
 
 // SandboxGetTaskId names the task of a sandbox. It has one from the start.
-func (s *Server) SandboxGetTaskId(_ context.Context, r *pb.SandboxGetTaskIdRequest) (*pb.SandboxGetTaskIdResponse, error) {
+func (s *Server) SandboxGetTaskId(_ context.Context, r *pb.SandboxGetTaskIdRequest) (*pb.SandboxGetTaskIdResponse, error) { //nolint:staticcheck // The protocol's name.
 	sb, err := s.find(r.GetSandboxId())
 	if err != nil {
 		return nil, err

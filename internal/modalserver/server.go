@@ -135,7 +135,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start server: %w", err)
 	}
-	listener, err := net.Listen("tcp", cfg.Listen)
+	listener, err := listen(context.Background(), cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("start server: %w", err)
 	}
@@ -193,6 +193,19 @@ func New(cfg Config) (*Server, error) {
 	})
 	s.work.Go(s.sweepUntilClosed)
 	return s, nil
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	return (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+}
+
+// listenBeside listens on a free port of the server's own host.
+func (s *Server) listenBeside() (net.Listener, error) {
+	host, _, err := net.SplitHostPort(s.address)
+	if err != nil {
+		return nil, err
+	}
+	return listen(s.ctx, net.JoinHostPort(host, "0"))
 }
 
 // URL is the server's address as clients take it: http://HOST:PORT.

@@ -82,8 +82,8 @@ func TestSpoolHoldsBackAWriterFarAhead(t *testing.T) {
 		wrote <- err
 	}()
 	select {
-	case <-wrote:
-		t.Fatal("the write did not wait")
+	case err := <-wrote:
+		require.FailNow(t, "the write did not wait", "%v", err)
 	default:
 	}
 	s.end(io.EOF)

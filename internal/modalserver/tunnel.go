@@ -29,13 +29,9 @@ type tunnel struct {
 
 // openTunnels listens for every open port of a sandbox.
 func (s *Server) openTunnels(sb *sandbox) ([]*tunnel, error) {
-	host, _, err := net.SplitHostPort(s.address)
-	if err != nil {
-		return nil, failure("open tunnel", err)
-	}
 	var tunnels []*tunnel
 	for _, spec := range sb.definition.GetOpenPorts().GetPorts() {
-		listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+		listener, err := s.listenBeside()
 		if err != nil {
 			closeTunnels(tunnels)
 			return nil, status.Errorf(codes.FailedPrecondition, "open tunnel to port %d: %v", spec.GetPort(), err)

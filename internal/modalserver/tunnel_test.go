@@ -31,7 +31,7 @@ func dialing(address string) *scripted.Runtime {
 // shout answers one line in full, then its end of file.
 func shout(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := listen(t.Context(), "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = listener.Close() })
 	go func() {
