@@ -27,6 +27,8 @@ def receive(sock, size):
         data = sock.recv(size) if size else b""
         if len(data) == size:
             return data
+        if not data:
+            raise Closed("connection closed")
         data = bytearray(data)
     else:
         data = bytearray()
@@ -49,9 +51,16 @@ def send_request(sock, meta, body=b""):
 
 
 def receive_request(sock):
-    meta_size, body_size = _REQUEST.unpack(receive(sock, _REQUEST.size))
-    meta = json.loads(receive(sock, meta_size))
-    return meta, receive(sock, body_size)
+    """One request; nothing follows it before it is answered, so a small one is read at once."""
+    data = sock.recv(CHUNK)
+    if len(data) < _REQUEST.size:
+        data += receive(sock, _REQUEST.size - len(data))
+    meta_size, body_size = _REQUEST.unpack_from(data)
+    missing = _REQUEST.size + meta_size + body_size - len(data)
+    if missing:
+        data += receive(sock, missing)
+    start = _REQUEST.size + meta_size
+    return json.loads(data[_REQUEST.size:start]), data[start:]
 
 
 def send_frame(sock, kind, payload):
