@@ -99,10 +99,11 @@ func (s *sandbox) run(ctx context.Context, args, env []string, log io.Writer) (r
 	if err != nil {
 		return runtime.ExitStatus{}, err
 	}
-	copied := make(chan error, 1)
+	var copyErr error
+	copied := make(chan struct{})
 	go func() {
-		_, err := io.Copy(log, read)
-		copied <- err
+		defer close(copied)
+		_, copyErr = io.Copy(log, read)
 	}()
 	select {
 	case <-p.Done():
@@ -114,8 +115,9 @@ func (s *sandbox) run(ctx context.Context, args, env []string, log io.Writer) (r
 	if err := s.guest.KillProcesses(ctx); err != nil {
 		return runtime.ExitStatus{}, err
 	}
-	if err := <-copied; err != nil {
-		return runtime.ExitStatus{}, fmt.Errorf("write build log: %w", err)
+	<-copied
+	if copyErr != nil {
+		return runtime.ExitStatus{}, fmt.Errorf("write build log: %w", copyErr)
 	}
 	code, signal := p.Status()
 	return runtime.ExitStatus{Code: code, Signal: int(signal), OOM: signal != 0 && s.group.outOfMemory() > kills}, nil

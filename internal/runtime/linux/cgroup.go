@@ -155,6 +155,9 @@ func (c *cgroups) make(id string, cpu float64, memoryMB int64) (*cgroup, []strin
 	}
 	g := &cgroup{unified: c.unified, dirs: map[string]string{}}
 	for controller, dir := range c.dirs(id) {
+		if controller == "cpu" && cpu == 0 || controller == "memory" && memoryMB == 0 {
+			continue // each costs the start of a sandbox some time
+		}
 		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, c.unlimited(errors.Join(err, g.remove()), cpu, memoryMB)
 		}
@@ -234,11 +237,14 @@ func (g *cgroup) outOfMemory() uint64 {
 	if g == nil {
 		return 0
 	}
-	path := filepath.Join(g.dirs["memory"], "memory.oom_control")
+	path, file := g.dirs["memory"], "memory.oom_control"
 	if g.unified {
-		path = filepath.Join(g.dirs[""], "memory.events")
+		path, file = g.dirs[""], "memory.events"
 	}
-	b, err := os.ReadFile(path)
+	if path == "" {
+		return 0 // no limit
+	}
+	b, err := os.ReadFile(filepath.Join(path, file))
 	if err != nil {
 		return 0
 	}

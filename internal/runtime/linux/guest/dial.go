@@ -17,12 +17,12 @@ type dialRequest struct{ Port uint16 }
 // dial connects to a port from inside and passes the connection out.
 func dial(c conversation, r *dialRequest) error {
 	d := net.Dialer{Timeout: 10 * time.Second}
-	port := strconv.Itoa(int(r.Port))
-	conn, err := d.Dial("tcp4", net.JoinHostPort("127.0.0.1", port))
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		var second error
-		if conn, second = d.Dial("tcp4", net.JoinHostPort(network.SandboxIP, port)); second == nil {
-			err = nil
+	var conn net.Conn
+	var err error
+	for _, address := range []string{"127.0.0.1", "::1", network.SandboxIP} {
+		conn, err = d.Dial("tcp", net.JoinHostPort(address, strconv.Itoa(int(r.Port))))
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			break
 		}
 	}
 	if err != nil {

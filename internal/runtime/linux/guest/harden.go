@@ -3,6 +3,7 @@
 package guest
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 
@@ -39,7 +40,7 @@ func dropCapabilities() error {
 			continue
 		}
 		err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0)
-		if err != nil && err != unix.EINVAL { // a kernel older than the capability
+		if err != nil && !errors.Is(err, unix.EINVAL) { // a kernel older than the capability
 			return fmt.Errorf("drop capability %d: %w", c, err)
 		}
 	}

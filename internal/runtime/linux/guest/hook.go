@@ -97,23 +97,21 @@ func closeInherited() error {
 // accept waits for the host's next conversation.
 func accept(control *net.UnixConn) (conversation, error) {
 	rights := make([]byte, unix.CmsgSpace(4))
-	for {
-		_, n, _, _, err := control.ReadMsgUnix(make([]byte, 1), rights)
-		if err != nil {
-			return conversation{}, err
-		}
-		fds, err := parseRights(rights[:n])
-		if err != nil {
-			return conversation{}, err
-		}
-		if len(fds) != 1 {
-			closeAll(fds)
-			return conversation{}, fmt.Errorf("accept conversation: %d descriptors", len(fds))
-		}
-		c, err := unixConn(fds[0])
-		if err != nil {
-			return conversation{}, fmt.Errorf("accept conversation: %w", err)
-		}
-		return conversation{c}, nil
+	_, n, _, _, err := control.ReadMsgUnix(make([]byte, 1), rights)
+	if err != nil {
+		return conversation{}, err
 	}
+	fds, err := parseRights(rights[:n])
+	if err != nil {
+		return conversation{}, err
+	}
+	if len(fds) != 1 {
+		closeAll(fds)
+		return conversation{}, fmt.Errorf("accept conversation: %d descriptors", len(fds))
+	}
+	c, err := unixConn(fds[0])
+	if err != nil {
+		return conversation{}, fmt.Errorf("accept conversation: %w", err)
+	}
+	return conversation{c}, nil
 }

@@ -185,9 +185,9 @@ func secretEtc(path string) bool {
 }
 
 func (b *baseBuilder) etc(ctx context.Context, root string) error {
-	c := &publicCopier{ctx: ctx, from: "/etc", to: filepath.Join(root, "etc"), skip: secretEtc}
+	c := &publicCopier{from: "/etc", to: filepath.Join(root, "etc"), skip: secretEtc}
 	for _, name := range etcFiles() {
-		if err := c.copy(name); err != nil {
+		if err := c.copy(ctx, name); err != nil {
 			return err
 		}
 	}
@@ -197,7 +197,7 @@ func (b *baseBuilder) etc(ctx context.Context, root string) error {
 	}
 	for _, path := range unchanged {
 		if name, ok := strings.CutPrefix(path, "/etc/"); ok {
-			if err := c.copy(name); err != nil {
+			if err := c.copy(ctx, name); err != nil {
 				return err
 			}
 		}
@@ -212,7 +212,7 @@ func (b *baseBuilder) etc(ctx context.Context, root string) error {
 }
 
 func (b *baseBuilder) state(ctx context.Context, root string) error {
-	c := &publicCopier{ctx: ctx, from: "/var", to: filepath.Join(root, "var"), skip: func(path string) bool {
+	c := &publicCopier{from: "/var", to: filepath.Join(root, "var"), skip: func(path string) bool {
 		return strings.HasPrefix(filepath.Base(path), "lock") || strings.HasSuffix(path, "-old")
 	}}
 	for _, name := range []string{
@@ -221,7 +221,7 @@ func (b *baseBuilder) state(ctx context.Context, root string) error {
 		"lib/sgml-base", "lib/shells.state", "lib/systemd/deb-systemd-helper-enabled",
 		"lib/systemd/deb-systemd-helper-masked", "lib/ucf", "lib/vim", "lib/xml-core",
 	} {
-		if err := c.copy(name); err != nil {
+		if err := c.copy(ctx, name); err != nil {
 			return err
 		}
 	}

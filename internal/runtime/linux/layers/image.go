@@ -21,6 +21,7 @@ import (
 // changed below it.
 type Kind string
 
+// The kinds of images.
 const (
 	Built     Kind = "built"     // made again when it is asked for
 	Pulled    Kind = "pulled"    // complete in itself

@@ -23,20 +23,19 @@ func public(info fs.FileInfo) bool {
 
 // publicCopier copies what every user of the host may read.
 type publicCopier struct {
-	ctx      context.Context
 	from, to string
 	skip     func(path string) bool // relative to from
 }
 
 // copy copies a file or a tree, if it is there. Directories on the way to it
 // are like the host's.
-func (c *publicCopier) copy(name string) error {
+func (c *publicCopier) copy(ctx context.Context, name string) error {
 	if err := c.parents(filepath.Dir(name)); err != nil || c.hidden(filepath.Dir(name)) {
 		return err
 	}
 	return filepath.WalkDir(filepath.Join(c.from, name), func(path string, d fs.DirEntry, err error) error {
-		if c.ctx.Err() != nil {
-			return c.ctx.Err()
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 			return nil
