@@ -128,18 +128,32 @@ func mountPoint(mounts []byte, kind, option string) (string, bool) {
 	return "", false
 }
 
-// dirs says where a sandbox's group is, by controller.
+const groupPrefix = "seer-"
+
+// dirs says where a sandbox's group is, by controller. The name tells which
+// program it belongs to.
 func (c *cgroups) dirs(id string) map[string]string {
 	dirs := map[string]string{}
 	for controller, parent := range c.parents {
-		dirs[controller] = filepath.Join(parent, "seer-"+id)
+		dirs[controller] = filepath.Join(parent, groupPrefix+strconv.Itoa(os.Getpid())+"-"+id)
 	}
 	return dirs
 }
 
-// sweep removes the group that a program left which was killed.
-func (c *cgroups) sweep(id string) error {
-	return (&cgroup{unified: c.unified, dirs: c.dirs(id)}).remove()
+// sweep removes the groups that programs left which were killed.
+func (c *cgroups) sweep() error {
+	var errs []error
+	for _, parent := range c.parents {
+		left, err := filepath.Glob(filepath.Join(parent, groupPrefix+"*"))
+		errs = append(errs, err)
+		for _, dir := range left {
+			owner, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), groupPrefix), "-")
+			if pid, err := strconv.Atoi(owner); err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+				errs = append(errs, removeGroup(dir))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // cgroup holds the processes of one sandbox. A nil one holds nothing.
@@ -264,17 +278,22 @@ func (g *cgroup) remove() error {
 	}
 	var errs []error
 	for _, dir := range g.dirs {
-		err := os.Remove(dir)
-		// The kernel may take a moment to see the last of them off.
-		for wait := time.Millisecond; errors.Is(err, syscall.EBUSY) && wait < time.Second; wait *= 2 {
-			time.Sleep(wait)
-			err = os.Remove(dir)
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
+		errs = append(errs, removeGroup(dir))
 	}
 	return errors.Join(errs...)
+}
+
+func removeGroup(dir string) error {
+	err := os.Remove(dir)
+	// The kernel may take a moment to see the last process off.
+	for wait := time.Millisecond; errors.Is(err, syscall.EBUSY) && wait < time.Second; wait *= 2 {
+		time.Sleep(wait)
+		err = os.Remove(dir)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // fallbackLimits are the kernel's limits for single processes.

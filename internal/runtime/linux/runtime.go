@@ -58,15 +58,13 @@ func New(cfg Config) (*Runtime, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	privileges := privilegesHere()
-	groups := findCgroups()
-	swept := func(id string) {
-		if err := groups.sweep(id); err != nil {
-			cfg.Logger.Warn("remove control group of an ended program", slog.Any("cause", err))
-		}
-	}
-	store, err := layers.Open(cfg.Dir, privileges != guest.Mapped, cfg.Logger, swept)
+	store, err := layers.Open(cfg.Dir, privileges != guest.Mapped, cfg.Logger)
 	if err != nil {
 		return nil, err
+	}
+	groups := findCgroups()
+	if err := groups.sweep(); err != nil {
+		cfg.Logger.Warn("remove control groups of an ended program", slog.Any("cause", err))
 	}
 	alive, cancel := context.WithCancel(context.Background())
 	return &Runtime{

@@ -33,9 +33,8 @@ type Store struct {
 
 // Open opens a store and removes what programs left that ended without doing
 // so. A missing directory is made. Privileged says that sandboxes keep the
-// owners of files, as root's do. Swept is called with the ID of each sandbox that
-// is removed.
-func Open(dir string, privileged bool, log *slog.Logger, swept func(id string)) (*Store, error) {
+// owners of files, as root's do.
+func Open(dir string, privileged bool, log *slog.Logger) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
@@ -45,7 +44,7 @@ func Open(dir string, privileged bool, log *slog.Logger, swept func(id string)) 
 			return nil, fmt.Errorf("open store: %w", err)
 		}
 	}
-	// Mount options take paths without links, and no path with a colon.
+	// A sandbox's first process looks paths up on its own.
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
@@ -57,7 +56,7 @@ func Open(dir string, privileged bool, log *slog.Logger, swept func(id string)) 
 		return nil, fmt.Errorf("open store: %s lies in a directory that sandboxes see; choose another", dir)
 	}
 	s := &Store{dir: dir, host: host, log: log}
-	if err := s.sweep(swept); err != nil {
+	if err := s.sweep(); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	return s, nil
@@ -113,7 +112,7 @@ func lockFile(path string, how int) (func(), error) {
 
 // sweep removes the sandboxes of programs that are gone, unfinished work, and
 // what nothing refers to.
-func (s *Store) sweep(swept func(string)) error {
+func (s *Store) sweep() error {
 	unlock, err := s.lock(unix.LOCK_EX)
 	if err != nil {
 		return err
@@ -125,9 +124,7 @@ func (s *Store) sweep(swept func(string)) error {
 			return err
 		}
 		for _, e := range entries {
-			if s.sweepAbandoned(s.path(kind, e.Name())) && kind == "sandboxes" {
-				swept(e.Name())
-			}
+			s.sweepAbandoned(s.path(kind, e.Name()))
 		}
 	}
 	if err := s.sweepImages(); err != nil {
@@ -140,16 +137,15 @@ func (s *Store) sweep(swept func(string)) error {
 }
 
 // sweepAbandoned removes a directory whose owner no longer lives.
-func (s *Store) sweepAbandoned(dir string) bool {
+func (s *Store) sweepAbandoned(dir string) {
 	release, err := lockFile(filepath.Join(dir, "lock"), unix.LOCK_EX|unix.LOCK_NB)
 	if err != nil {
-		return false // in use
+		return // in use
 	}
 	defer release()
 	if err := tree.Remove(dir); err != nil {
 		s.log.Warn("remove what a program left", slog.String("dir", dir), slog.Any("cause", err))
 	}
-	return true
 }
 
 // Workspace is a directory that belongs to this program while it is open.
