@@ -22,11 +22,15 @@ const noLease = "none"
 
 // watchdogCommand is the command a sandbox is created with.
 func watchdogCommand(lease time.Duration) []string {
-	seconds := noLease
-	if lease > 0 {
-		seconds = strconv.Itoa(int(lease.Round(time.Second) / time.Second))
+	return []string{"sh", "-c", watchdogScript, "seer-watchdog", leaseValue(lease)}
+}
+
+// leaseValue is a lease in whole seconds, as scripts and tags have it.
+func leaseValue(lease time.Duration) string {
+	if lease <= 0 {
+		return noLease
 	}
-	return []string{"sh", "-c", watchdogScript, "seer-watchdog", seconds}
+	return strconv.Itoa(int(lease.Round(time.Second) / time.Second))
 }
 
 // leaseOf is the lease a sandbox is created with; 0 = none. One that ends by
@@ -68,6 +72,16 @@ func (s *Sandbox) liftLease(ctx context.Context) error {
 		return nil
 	}
 	return s.setLease(ctx, noLease)
+}
+
+// tagDetached tells [Reap] that nobody needs to keep the sandbox.
+func (s *Sandbox) tagDetached(ctx context.Context) error {
+	tags, err := s.remote.Tags(ctx)
+	if err != nil {
+		return err
+	}
+	tags[tagLease] = leaseDetached
+	return s.remote.SetTags(ctx, tags)
 }
 
 func (s *Sandbox) setLease(ctx context.Context, value string) error {

@@ -23,13 +23,21 @@ func TestMain(m *testing.M) {
 }
 
 // forgetfulURL makes this test program one that starts a sandbox and never ends it.
-const forgetfulURL = "SEER_TEST_FORGETFUL_URL"
+const (
+	forgetfulURL   = "SEER_TEST_FORGETFUL_URL"
+	forgetfulLease = "SEER_TEST_FORGETFUL_LEASE"
+)
 
 func forget(url string) {
 	backend := seer.NewBackend("local", func(context.Context) (seer.Endpoint, error) {
 		return seer.Endpoint{ServerURL: url, TokenID: "ak-x", TokenSecret: "as-x", PlainTunnels: true}, nil
 	}, nil)
-	sandbox, err := seer.NewSandbox(seer.SandboxConfig{}, seer.WithBackend(backend), seer.WithLease(3*time.Second)).Start(context.Background())
+	lease, err := time.ParseDuration(os.Getenv(forgetfulLease))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	sandbox, err := seer.NewSandbox(seer.SandboxConfig{}, seer.WithBackend(backend), seer.WithLease(lease)).Start(context.Background())
 	if err != nil {
 		fmt.Println(err)
 		return

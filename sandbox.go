@@ -22,7 +22,8 @@ type Sandbox struct {
 
 	mu      sync.Mutex
 	phase   phase
-	from    *Snapshot // nil = built from the config
+	from    *Snapshot   // nil = built from the config
+	images  *imageShare // nil = builds its own image
 	backend *backend
 	remote  *modalclient.Sandbox
 	client  *modalclient.Client
@@ -227,6 +228,9 @@ func (s *Sandbox) Close() error {
 	}
 	if err := s.liftLease(ctx); err != nil {
 		return fmt.Errorf("close sandbox: lift its lease: %w", publicError(err))
+	}
+	if err := s.tagDetached(ctx); err != nil {
+		return fmt.Errorf("close sandbox: tag it: %w", publicError(err))
 	}
 	return s.leave(phaseDetached)
 }

@@ -203,9 +203,11 @@ func (l *launch) buildImage(ctx context.Context, log func(string)) (string, erro
 	}
 	built := false
 	lines := &lineWriter{emit: log}
-	l.image, err = l.client.BuildImage(ctx, app, l.plan.Base, layers, func(_ int, text string) {
-		built = true
-		_, _ = lines.Write([]byte(text))
+	l.image, err = l.images.build(ctx, l.plan.Base, layers, func(ctx context.Context) (string, error) {
+		return l.client.BuildImage(ctx, app, l.plan.Base, layers, func(_ int, text string) {
+			built = true
+			_, _ = lines.Write([]byte(text))
+		})
 	})
 	lines.flush()
 	if err != nil {
@@ -272,10 +274,7 @@ func (l *launch) create(ctx context.Context, _ func(string), secret modalclient.
 
 // tag marks the sandbox while it waits to be scheduled.
 func (l *launch) tag(ctx context.Context) error {
-	if len(l.plan.Tags) == 0 {
-		return nil
-	}
-	return l.remote.SetTags(ctx, l.plan.Tags)
+	return l.remote.SetTags(ctx, fleetTags(l.config, l.plan.Lease))
 }
 
 // createError adds to a refused GPU the name that was probably meant.

@@ -1,14 +1,12 @@
 package seer_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -82,18 +80,11 @@ func TestLeaseEndsAForgottenSandbox(t *testing.T) {
 	kept := startOn(t, server, seer.SandboxConfig{}, seer.WithLease(3*time.Second))
 	closed := startClosed(t, server, seer.SandboxConfig{}, seer.WithLease(3*time.Second))
 
-	program := exec.Command(os.Args[0])
-	program.Env = append(os.Environ(), forgetfulURL+"="+server.Endpoint().ServerURL)
-	stdout, err := program.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, program.Start())
-	id, err := bufio.NewReader(stdout).ReadString('\n')
-	require.NoError(t, err)
-	forgotten, err := seer.FromID(t.Context(), strings.TrimSpace(id), seer.WithBackend(server.Backend()), seer.WithLease(-1))
+	id, kill := startForgetful(t, server, "3s")
+	forgotten, err := seer.FromID(t.Context(), id, seer.WithBackend(server.Backend()), seer.WithLease(-1))
 	require.NoError(t, err)
 	t.Cleanup(func() { terminate(t, forgotten) })
-	require.NoError(t, program.Process.Kill())
-	_ = program.Wait() // killed
+	kill()
 	err = forgotten.Wait(within(t, time.Minute))
 	require.ErrorIs(t, err, seer.ErrTerminated)
 	assert.ErrorContains(t, err, "lease")

@@ -1,0 +1,153 @@
+package seer_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/seertest"
+)
+
+func list(t *testing.T, filter seer.Filter, opts ...seer.Option) []seer.Info {
+	t.Helper()
+	var all []seer.Info
+	for info, err := range seer.List(t.Context(), filter, opts...) {
+		require.NoError(t, err)
+		all = append(all, info)
+	}
+	return all
+}
+
+func TestListTellsWhoStartedWhat(t *testing.T) {
+	server := seertest.NewServer(t)
+	backend := seer.WithBackend(server.Backend())
+	red := startOn(t, server, seer.SandboxConfig{Tags: map[string]string{"team": "red"}})
+	blue := startOn(t, server, seer.SandboxConfig{Tags: map[string]string{"team": "blue"}}, seer.WithLease(-1))
+	closed := startClosed(t, server, seer.SandboxConfig{})
+
+	all := list(t, seer.Filter{}, backend)
+	require.Len(t, all, 3)
+	assert.Equal(t, []string{closed.SandboxID(), blue.SandboxID(), red.SandboxID()}, []string{all[0].ID, all[1].ID, all[2].ID}, "newest first")
+	assert.True(t, all[0].Detached)
+	assert.Empty(t, all[0].Tags)
+	assert.Zero(t, all[1].Lease)
+	info := all[2]
+	assert.Equal(t, seer.CurrentOwner(), info.Owner)
+	program, err := os.Executable()
+	require.NoError(t, err)
+	assert.Equal(t, filepath.Base(program), info.Program)
+	assert.Equal(t, map[string]string{"team": "red"}, info.Tags)
+	assert.Equal(t, 5*time.Minute, info.Lease)
+	assert.False(t, info.Detached)
+	assert.WithinDuration(t, time.Now(), info.CreatedAt, time.Minute)
+	assert.Len(t, info.ConfigHash, 12)
+	assert.NotEqual(t, info.ConfigHash, all[1].ConfigHash)
+
+	for name, c := range map[string]struct {
+		filter seer.Filter
+		want   []string
+	}{
+		"tag":            {seer.Filter{Tags: map[string]string{"team": "blue"}}, []string{blue.SandboxID()}},
+		"owner":          {seer.Filter{Owner: seer.CurrentOwner()}, []string{closed.SandboxID(), blue.SandboxID(), red.SandboxID()}},
+		"other owner":    {seer.Filter{Owner: "somebody-at-else"}, nil},
+		"program":        {seer.Filter{Program: "another"}, nil},
+		"config":         {seer.Filter{ConfigHash: info.ConfigHash}, []string{red.SandboxID()}},
+		"too young":      {seer.Filter{OlderThan: time.Hour}, nil},
+		"tag and config": {seer.Filter{ConfigHash: info.ConfigHash, Tags: map[string]string{"team": "blue"}}, nil},
+	} {
+		var got []string
+		for _, info := range list(t, c.filter, backend) {
+			got = append(got, info.ID)
+		}
+		assert.Equal(t, c.want, got, name)
+	}
+	assert.Empty(t, list(t, seer.Filter{}, backend, seer.WithAppName("another-app")))
+	require.NoError(t, seer.TerminateAll(t.Context(), []string{closed.SandboxID()}, backend))
+}
+
+func TestTerminateAllTriesEveryone(t *testing.T) {
+	server := seertest.NewServer(t)
+	backend := seer.WithBackend(server.Backend())
+	first, second := startOn(t, server, seer.SandboxConfig{}), startOn(t, server, seer.SandboxConfig{})
+	const unknown = "sb-nothing0000000000000000"
+	err := seer.TerminateAll(t.Context(), []string{first.SandboxID(), unknown, second.SandboxID(), first.SandboxID()}, backend)
+	var failed *seer.SandboxError
+	require.ErrorAs(t, err, &failed)
+	require.ErrorIs(t, err, seer.ErrNotFound)
+	assert.Equal(t, unknown, failed.SandboxID)
+	assert.NotContains(t, err.Error(), first.SandboxID())
+	assert.Empty(t, server.Sandboxes())
+}
+
+func TestStartAllPreparesEachThingOnce(t *testing.T) {
+	server := seertest.NewServer(t)
+	backend := seer.WithBackend(server.Backend())
+	same := seer.SandboxConfig{SetupCommands: []string{"date +%N >/built"}}
+	other := seer.SandboxConfig{SetupCommands: []string{"date +%N >/other"}}
+	broken := seer.SandboxConfig{SetupCommands: []string{"echo no luck; exit 3"}}
+	invalid := seer.SandboxConfig{Timeout: -1}
+	fleet, err := seer.StartAll(t.Context(), []seer.SandboxConfig{same, broken, same, other, invalid, same, broken}, 4, backend)
+
+	var build *seer.BuildError
+	require.ErrorAs(t, err, &build)
+	var bad *seer.ConfigError
+	require.ErrorAs(t, err, &bad)
+	require.ErrorContains(t, err, "sandbox 5 of 7: invalid config")
+	require.Len(t, fleet, 7)
+	assert.Len(t, fleet.Sandboxes(), 4)
+	for i, started := range []bool{true, false, true, true, false, true, false} {
+		assert.Equal(t, started, fleet[i].Sandbox != nil, i)
+		assert.Equal(t, started, fleet[i].Err == nil, i)
+	}
+	builds := 0
+	for _, call := range server.Calls() {
+		if call.RPC == "ImageGetOrCreate" {
+			builds++
+		}
+	}
+	assert.Equal(t, 3, builds, "one for each distinct image")
+	want, err := fleet[0].Sandbox.Exec(t.Context(), "cat /built")
+	require.NoError(t, err)
+	got, err := fleet[5].Sandbox.Exec(t.Context(), "cat /built")
+	require.NoError(t, err)
+	assert.Equal(t, want, got)
+
+	require.NoError(t, fleet.Terminate(t.Context()))
+	require.NoError(t, fleet.Terminate(t.Context()), "is idempotent")
+	assert.Empty(t, server.Sandboxes())
+}
+
+func TestStartAllCancelledLeavesNothing(t *testing.T) {
+	server := seertest.NewServer(t)
+	server.Delay("SandboxCreate", 200*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
+	fleet, err := seer.StartAll(ctx, make([]seer.SandboxConfig, 5), 2, seer.WithBackend(server.Backend()),
+		seer.WithProgress(func(e seer.Event) {
+			if e.Kind == seer.EventStarted && e.Step == "create sandbox" {
+				cancel()
+			}
+		}))
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Empty(t, fleet.Sandboxes())
+	assert.Empty(t, server.Sandboxes())
+}
+
+func TestFleetTerminateTellsWhatItCouldNotEnd(t *testing.T) {
+	server := seertest.NewServer(t)
+	fleet, err := seer.StartAll(t.Context(), make([]seer.SandboxConfig, 2), 0, seer.WithBackend(server.Backend()))
+	require.NoError(t, err)
+	server.Fail("SandboxTerminate", errors.New("injected"), 1)
+	err = fleet.Terminate(t.Context())
+	var failed *seer.SandboxError
+	require.ErrorAs(t, err, &failed)
+	assert.ErrorContains(t, err, "injected")
+	assert.Equal(t, []string{failed.SandboxID}, server.Sandboxes())
+	require.NoError(t, fleet.Terminate(t.Context()), "may be tried again")
+}

@@ -1,0 +1,121 @@
+package seer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ajobi-uhc/seer-go/internal/modalclient"
+)
+
+// leaseFile holds the time at which a sandbox's lease ends, or "none". Only a
+// lease that was renewed or lifted has one; scripts/lease.sh writes it.
+const leaseFile = "/run/seer/lease"
+
+// Orphans returns the sandboxes that nobody keeps any more: the program that
+// started them is gone, which only its own machine can tell, it has not closed
+// them, and their lease has run out or they have none. Sandboxes with a lease
+// end by themselves when it runs out, so there are few.
+func Orphans(ctx context.Context, opts ...Option) ([]Info, error) {
+	var orphans []Info
+	err := withClient(ctx, newOptions(opts), func(client *modalclient.Client, app modalclient.App) (err error) {
+		orphans, err = findOrphans(ctx, client, app)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find orphans: %w", err)
+	}
+	return orphans, nil
+}
+
+// Reap ends every orphan and returns those that it has ended. The error joins
+// a *[SandboxError] for each that it could not.
+func Reap(ctx context.Context, opts ...Option) ([]Info, error) {
+	var ended []Info
+	err := withClient(ctx, newOptions(opts), func(client *modalclient.Client, app modalclient.App) error {
+		orphans, err := findOrphans(ctx, client, app)
+		if err != nil {
+			return fmt.Errorf("find orphans: %w", err)
+		}
+		var errs []error
+		for _, orphan := range orphans {
+			if err := terminateID(ctx, client, orphan.ID); err != nil {
+				errs = append(errs, &SandboxError{SandboxID: orphan.ID, Err: err})
+			} else {
+				ended = append(ended, orphan)
+			}
+		}
+		return errors.Join(errs...)
+	})
+	return ended, err
+}
+
+func findOrphans(ctx context.Context, client *modalclient.Client, app modalclient.App) ([]Info, error) {
+	var suspects []Info
+	for found, err := range client.List(ctx, app, nil) {
+		if err != nil {
+			return nil, publicError(err)
+		}
+		if info := newInfo(found); info.Owner != "" && !info.Detached && info.program.gone() {
+			suspects = append(suspects, info)
+		}
+	}
+	expired := make([]bool, len(suspects))
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(sideBySide)
+	for i, info := range suspects {
+		group.Go(func() (err error) {
+			expired[i], err = leaseExpired(groupCtx, client, info)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	var orphans []Info
+	for i, info := range suspects {
+		if expired[i] {
+			orphans = append(orphans, info)
+		}
+	}
+	return orphans, nil
+}
+
+// leaseExpired asks the sandbox itself: another program may have found it by
+// its ID and renew its lease.
+func leaseExpired(ctx context.Context, client *modalclient.Client, info Info) (bool, error) {
+	if info.Lease == 0 {
+		return true, nil
+	}
+	end := info.CreatedAt.Add(info.Lease)
+	remote, err := client.Sandbox(ctx, info.ID)
+	if err == nil {
+		defer remote.Detach()
+		var text []byte
+		text, err = remote.ReadFile(ctx, leaseFile)
+		if err == nil {
+			return leaseTextExpired(string(text), time.Now()), nil
+		}
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return time.Now().After(end), nil
+	case errors.Is(err, modalclient.ErrTerminated), errors.Is(err, modalclient.ErrNotFound):
+		return false, nil // it has ended meanwhile
+	default:
+		return false, &SandboxError{SandboxID: info.ID, Err: publicError(err)}
+	}
+}
+
+// leaseTextExpired reads what scripts/lease.sh writes. What it cannot read
+// has not expired.
+func leaseTextExpired(text string, now time.Time) bool {
+	seconds, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+	return err == nil && now.After(time.Unix(seconds, 0))
+}
