@@ -4,6 +4,7 @@ package guest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -33,6 +34,7 @@ const (
 // Every mount is made while the host's files are still in sight and gets its
 // place afterwards, so that a symbolic link in an image leads nowhere else.
 func enterRoot(m *mounter, cfg *Config) error {
+	defer unix.Umask(unix.Umask(0))
 	places := layout(m, cfg)
 	fds := make([]int, len(places))
 	for i, p := range places {
@@ -180,15 +182,26 @@ func cover(path, source string, attributes uint64) error {
 // setUp makes this process the first of a sandbox and returns the descriptor
 // for the host's end of its network.
 func setUp(m *mounter, cfg *Config) (int, error) {
-	unix.Umask(0)
-	if err := enterRoot(m, cfg); err != nil {
-		return -1, err
+	// The kernel takes its time for links, and mounts need not wait for them.
+	far := -1
+	var networkErr error
+	linked := make(chan struct{})
+	go func() {
+		defer close(linked)
+		far, networkErr = network.SetupGuest(network.GuestConfig{})
+	}()
+	err := enterRoot(m, cfg)
+	if err == nil {
+		err = nameHost(cfg)
 	}
-	unix.Umask(0o022)
-	if err := nameHost(cfg); err != nil {
-		return -1, err
+	<-linked
+	if err = errors.Join(err, networkErr); err == nil {
+		return far, nil
 	}
-	return network.SetupGuest(network.GuestConfig{})
+	if far >= 0 {
+		_ = unix.Close(far)
+	}
+	return -1, err
 }
 
 // nameHost writes what a C library reads to find names. Other lines of
