@@ -1,0 +1,283 @@
+package seer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/ajobi-uhc/seer-go/internal/mcpserver"
+)
+
+// LocalOptions adjusts [NewLocalSession].
+type LocalOptions struct {
+	Python  string            // interpreter, a path or a name in PATH; "" = python3, else python
+	Env     map[string]string // variables for the interpreter
+	Secrets []string          // names of variables for the interpreter, taken from this program's environment, then .env
+	EnvFile string            // "" = .env of this program's working directory, if there is one
+	Name    string            // of the MCP server; "" = "seer-local"
+	Timeout time.Duration     // of each Exec; 0 = none
+	Logger  *slog.Logger      // nil = slog.Default()
+}
+
+// LocalSession is a Python interpreter on this machine that works in a
+// directory. It is the session of an agent that calls a [ScopedSandbox]: the
+// service's library is imported here and runs there.
+//
+// It is no security boundary. The code has the rights of the user who runs this
+// program: it reads their files and uses their network. What it does not get
+// is this program's environment: of that, only what interpreters need is passed
+// on, never Modal's or Hugging Face's tokens nor what .env defines, unless
+// [LocalOptions] lists it. Code that nobody trusts belongs in a sandbox and a
+// [CLISession].
+//
+// A LocalSession may be used from several goroutines; code is run one piece
+// after another.
+type LocalSession struct {
+	*mcpHost
+	place  localPlace
+	python *interpreter
+}
+
+var _ Session = (*LocalSession)(nil)
+
+// NewLocalSession makes workspaceDir, applies a workspace to it and starts an
+// interpreter there. Workspace and opts may be nil. End the session with Close;
+// the directory stays.
+func NewLocalSession(ctx context.Context, workspace *Workspace, workspaceDir string, opts *LocalOptions) (*LocalSession, error) {
+	var o LocalOptions
+	if opts != nil {
+		o = *opts
+	}
+	setDefault(&o.Name, "seer-local")
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	place, err := newLocalPlace(workspaceDir, o)
+	if err != nil {
+		return nil, fmt.Errorf("start local session: %w", err)
+	}
+	s := &LocalSession{place: place}
+	s.python = newInterpreter(s.launch, o.Timeout)
+	tools := localTools{s}
+	s.mcpHost = newMCPHost(o.Name, mcpserver.Tools{Python: tools, Files: tools}, "", o.Logger)
+	if err := s.begin(ctx, workspace); err != nil {
+		return nil, errors.Join(fmt.Errorf("start local session: %w", err), s.Close(context.WithoutCancel(ctx)))
+	}
+	return s, nil
+}
+
+// newLocalPlace makes a directory of this machine a place for workspaces.
+func newLocalPlace(dir string, o LocalOptions) (localPlace, error) {
+	if dir == "" {
+		return localPlace{}, errors.New("no workspace directory given")
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return localPlace{}, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return localPlace{}, err
+	}
+	python, err := findPython(o.Python)
+	if err != nil {
+		return localPlace{}, err
+	}
+	place := localPlace{dir: dir, python: python}
+	place.env, err = localEnviron(o, place.libraryDir())
+	return place, err
+}
+
+func (p localPlace) libraryDir() string {
+	return filepath.Join(p.dir, filepath.FromSlash(localLibraries))
+}
+
+func findPython(name string) (string, error) {
+	names := []string{name}
+	if name == "" {
+		names = []string{"python3", "python"}
+	}
+	var errs []error
+	for _, name := range names {
+		path, err := exec.LookPath(name)
+		if err == nil {
+			return filepath.Abs(path)
+		}
+		errs = append(errs, err)
+	}
+	return "", fmt.Errorf("find Python: %w", errors.Join(errs...))
+}
+
+func (s *LocalSession) begin(ctx context.Context, workspace *Workspace) error {
+	if err := workspace.apply(ctx, s.place); err != nil {
+		return err
+	}
+	if err := s.python.start(ctx); err != nil {
+		return err
+	}
+	return s.python.setup(ctx, workspace.environ(), workspace.initCode())
+}
+
+// Exec runs Python code as [Session] says. The interpreter dies with its
+// memory or by its own doing: [ErrKernelDied]; Restart gives a new one.
+func (s *LocalSession) Exec(ctx context.Context, code string) (*Result, error) {
+	return s.python.run(ctx, code, nil)
+}
+
+// Interrupt stops the code that runs, as Ctrl-C does.
+func (s *LocalSession) Interrupt(ctx context.Context) error { return s.python.interrupt(ctx) }
+
+// Restart replaces the interpreter by a new one, which runs the init code
+// again. All variables are lost.
+func (s *LocalSession) Restart(ctx context.Context) error { return s.python.restart(ctx) }
+
+// Setup adds a workspace, as [Session] says.
+func (s *LocalSession) Setup(ctx context.Context, workspace *Workspace) error {
+	if err := workspace.apply(ctx, s.place); err != nil {
+		return err
+	}
+	return s.python.setup(ctx, workspace.environ(), workspace.initCode())
+}
+
+// ModelInfoText is empty: there are no models on this machine.
+func (s *LocalSession) ModelInfoText() string { return "" }
+
+// WorkspacePath is the absolute path of the workspace directory.
+func (s *LocalSession) WorkspacePath() string { return s.place.dir }
+
+// Close ends the interpreter, with what it started, and the MCP server.
+func (s *LocalSession) Close(context.Context) error {
+	err := s.closeMCP()
+	s.python.close()
+	return err
+}
+
+// launch starts an interpreter on this machine.
+func (s *LocalSession) launch(ctx context.Context) (*pythonProcess, error) {
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), s.place.python, "-c", interpreterScript)
+	cmd.Dir, cmd.Env = s.place.dir, s.place.env
+	ownGroup(cmd)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, written, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	complaints := &tail{}
+	cmd.Stdout, cmd.Stderr = written, complaints
+	cmd.WaitDelay = outputGrace // for the pipe behind Stderr, which a forked process may hold
+	if err := cmd.Start(); err != nil {
+		return nil, errors.Join(err, stdin.Close(), stdout.Close(), written.Close())
+	}
+	_ = written.Close() // the child has it
+	p := &pythonProcess{
+		stdin:     stdin,
+		kill:      func() { killGroup(cmd.Process) },
+		interrupt: func(context.Context) error { return interruptGroup(cmd.Process) },
+	}
+	wait := func() error {
+		err := cmd.Wait()
+		killGroup(cmd.Process)
+		_ = stdout.SetReadDeadline(time.Now().Add(outputGrace))
+		return exitError(s.place.python, err, complaints)
+	}
+	return p, awaitPython(ctx, p, stdout, wait)
+}
+
+// outputGrace is how long a process that outlives the interpreter may hold its
+// output open.
+const outputGrace = 2 * time.Second
+
+func exitError(python string, err error, complaints *tail) error {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return nil
+	}
+	e := &ExitError{Command: filepath.Base(python), Code: exit.ExitCode(), Stderr: complaints.text()}
+	if signal := endSignal(exit.ProcessState); signal != 0 {
+		e.Code, e.Signal = 128+signal, signal
+	}
+	return e
+}
+
+// localTools are the session's tools as the MCP server wants them.
+type localTools struct{ session *LocalSession }
+
+func (t localTools) RunPython(ctx context.Context, code string, output func(string)) (mcpserver.Outcome, error) {
+	return outcome(t.session.python.run(ctx, code, output))
+}
+
+func (t localTools) Interrupt(ctx context.Context) error { return t.session.Interrupt(ctx) }
+
+func (t localTools) Restart(ctx context.Context) error { return t.session.Restart(ctx) }
+
+// inside opens the workspace directory and finds a path in it.
+func (t localTools) inside(name string) (*os.Root, string, error) {
+	if filepath.IsAbs(name) {
+		if rel, err := filepath.Rel(t.session.place.dir, name); err == nil && filepath.IsLocal(rel) {
+			name = rel
+		}
+	}
+	inside, err := t.session.place.locate(name)
+	if err != nil {
+		return nil, "", err
+	}
+	root, err := os.OpenRoot(t.session.place.dir)
+	return root, inside, err
+}
+
+func (t localTools) ReadFile(_ context.Context, name string) ([]byte, error) {
+	root, inside, err := t.inside(name)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return root.ReadFile(inside)
+}
+
+func (t localTools) WriteFile(_ context.Context, name string, data []byte) error {
+	root, inside, err := t.inside(name)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if err := root.MkdirAll(filepath.Dir(inside), 0o755); err != nil {
+		return err
+	}
+	return root.WriteFile(inside, data, 0o644)
+}
+
+func (t localTools) ListFiles(_ context.Context, name string) ([]fs.FileInfo, error) {
+	root, inside, err := t.inside(name)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	entries, err := fs.ReadDir(root.FS(), filepath.ToSlash(inside))
+	return fileInfos(entries, err)
+}
+
+func (t localTools) Upload(context.Context, string, string) error {
+	return errors.New("upload: this session's files are on this machine already; send data instead")
+}
+
+// mergeEnv writes variables over others.
+func mergeEnv(parts ...map[string]string) []string {
+	all := map[string]string{}
+	for _, part := range parts {
+		maps.Copy(all, part)
+	}
+	env := make([]string, 0, len(all))
+	for _, name := range sorted(all) {
+		env = append(env, name+"="+all[name])
+	}
+	return env
+}

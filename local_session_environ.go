@@ -1,0 +1,57 @@
+package seer
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+)
+
+// passedOn are the variables of this program that programs of its user need.
+// All others, secrets among them, stay here.
+var passedOn = []string{
+	"HOME", "USER", "LOGNAME", "SHELL", "TERM", "TZ", "LANG", "LANGUAGE", "TMPDIR", "TEMP", "TMP",
+	"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NO_PROXY", "no_proxy",
+	"PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "CUDA_HOME", "CUDA_VISIBLE_DEVICES",
+	"VIRTUAL_ENV", "PYTHONHOME", "PYTHONUTF8", "PYENV_ROOT", "PYENV_VERSION",
+	"SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "PROGRAMFILES",
+}
+
+// passedPrefixes are families of such variables.
+var passedPrefixes = []string{"LC_", "XDG_", "CONDA_"}
+
+// localEnviron is the environment of a session's interpreter on this machine.
+func localEnviron(o LocalOptions, libraries string) ([]string, error) {
+	fromFile, err := readEnvFile(o.EnvFile)
+	if err != nil {
+		return nil, err
+	}
+	base := map[string]string{
+		"PYTHONPATH": libraries,
+		"MPLBACKEND": "agg", // figures are outputs, not windows
+	}
+	for _, pair := range os.Environ() {
+		name, value, _ := strings.Cut(pair, "=")
+		if _, secret := fromFile[name]; !secret && passes(name) {
+			base[name] = value
+		}
+	}
+	lookup, err := newSecretLookup(o.EnvFile)
+	if err != nil {
+		return nil, err
+	}
+	secrets := map[string]string{}
+	for _, name := range o.Secrets {
+		value, ok := lookup(name)
+		if !ok {
+			return nil, fmt.Errorf("secret %s is neither in the environment nor in .env: %w", name, ErrNotFound)
+		}
+		secrets[name] = value
+	}
+	return mergeEnv(base, o.Env, secrets), nil
+}
+
+func passes(name string) bool {
+	return slices.Contains(passedOn, strings.ToUpper(name)) || slices.Contains(passedOn, name) ||
+		slices.ContainsFunc(passedPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
