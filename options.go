@@ -16,6 +16,7 @@ type options struct {
 	progress func(Event)
 	envFile  string
 	lease    time.Duration
+	prices   *Prices // nil = ListPrices
 }
 
 const (

@@ -1,0 +1,118 @@
+package seer_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/internal/huggingface/hubtest"
+	"github.com/ajobi-uhc/seer-go/seertest"
+)
+
+func planned(t *testing.T) (*hubtest.Server, seer.SandboxConfig) {
+	t.Helper()
+	hub := hubtest.NewServer(t)
+	hub.Add(hubtest.Model{ID: "org/small", Files: map[string][]byte{
+		"config.json": []byte("{}"), "model.safetensors": make([]byte, 1<<20), "pytorch_model.bin": make([]byte, 2<<20),
+	}})
+	hub.Add(hubtest.Model{ID: "org/secret-name", Files: map[string][]byte{"config.json": []byte("{}"), "model.safetensors": make([]byte, 3<<20)}})
+	hub.Add(hubtest.Model{ID: "org/closed", Gated: "manual", Files: map[string][]byte{"model.safetensors": make([]byte, 10)}})
+	t.Setenv("HF_ENDPOINT", hub.URL)
+	t.Setenv("HF_TOKEN", "")
+	t.Setenv("PLAN_KEY", "its-value")
+	return hub, seer.SandboxConfig{
+		GPU: "A100", GPUCount: 2, CPU: 4, MemoryMiB: 8192, Timeout: 2 * time.Hour,
+		Models: []seer.ModelConfig{
+			{Name: "org/small"}, {Name: "org/secret-name", VarName: "target", Hidden: true},
+		},
+		Repos:          []seer.RepoConfig{{URL: "org/repo", Branch: "dev", Install: "make"}},
+		PythonPackages: []string{"torch"},
+		EncryptedPorts: []int{9000},
+		Secrets:        []string{"PLAN_KEY"},
+		Env:            map[string]string{"MODE": "its-value"},
+	}
+}
+
+func TestPlanTellsWhatStartWouldDo(t *testing.T) {
+	hub, config := planned(t)
+	p, err := config.Plan(t.Context(), seer.WithBackend(seer.Modal()))
+	require.NoError(t, err)
+
+	assert.Equal(t, "python:3.11-slim-bookworm", p.Base)
+	require.Len(t, p.Layers, 2)
+	assert.Equal(t, "system packages", p.Layers[0].Title, "git, for the repository")
+	assert.Equal(t, seer.PlanUnknown, p.Layers[1].Cached)
+	require.Len(t, p.Models, 2)
+	assert.Equal(t, seer.PlanYes, p.Models[0].Access)
+	assert.Equal(t, int64(1<<20+2), p.Models[0].Bytes, "one format of the weights")
+	assert.Len(t, p.Models[0].Revision, 40)
+	assert.Equal(t, "(hidden 2)", p.Models[1].Name)
+	assert.Equal(t, []string{"target"}, p.Models[1].Variables)
+	assert.Equal(t, []seer.PlanPort{{Number: 8888, Purpose: "Jupyter"}, {Number: 9000, Purpose: "yours"}}, p.Ports)
+	assert.Equal(t, []string{"MODE", "PLAN_KEY"}, p.Variables)
+	assert.Equal(t, "clone repo", p.Steps[len(p.Steps)-2].Title)
+	assert.Equal(t, []string{"create sandbox"}, p.Steps[len(p.Steps)-2].After)
+	require.NotNil(t, p.GPU)
+	assert.Equal(t, seer.PlanYes, p.GPU.Fits)
+	assert.InDelta(t, 80, p.GPU.MemoryGiB, 0.01)
+
+	// 2 GPUs, 4 cores and 8 GiB for an hour.
+	assert.InDelta(t, 3600*(2*0.000583+4*0.00003942+8*0.00000672), p.Cost.Hourly, 1e-9)
+	assert.InDelta(t, 2*p.Cost.Hourly, p.Cost.Most, p.Cost.Startup+1e-9)
+	assert.NotEmpty(t, p.Cost.AsOf)
+
+	data, err := json.Marshal(p)
+	require.NoError(t, err)
+	var back seer.Plan
+	require.NoError(t, json.Unmarshal(data, &back))
+	assert.Equal(t, p, &back)
+	for _, text := range []string{string(data), p.String()} {
+		assert.NotContains(t, text, "secret-name", "hidden")
+		assert.NotContains(t, text, "its-value")
+	}
+	assert.Contains(t, p.String(), "org/small@")
+	assert.Contains(t, p.String(), "2 files, 1.0 MiB unless cached")
+	assert.Zero(t, hub.Count("/resolve/"), "no file was downloaded")
+}
+
+func TestPlanTellsWhatItCannotKnow(t *testing.T) {
+	_, config := planned(t)
+	config.GPU, config.GPUCount = "Z9000", 0
+	config.Models = []seer.ModelConfig{{Name: "org/closed"}, {Name: "org/none", VarName: "target", Hidden: true}}
+	p, err := config.Plan(t.Context(), seer.WithBackend(seer.Modal()))
+	require.NoError(t, err)
+	assert.Equal(t, seer.PlanNo, p.Models[0].Access)
+	assert.Contains(t, p.Models[0].Problem, "gated")
+	assert.Equal(t, seer.PlanUnknown, p.Models[1].Access)
+	assert.NotEmpty(t, p.Models[1].Problem)
+	assert.NotContains(t, p.String(), "org/none")
+	assert.Equal(t, seer.PlanUnknown, p.GPU.Fits)
+	assert.False(t, p.Cost.Known)
+	assert.Contains(t, p.String(), "no such GPU")
+}
+
+func TestPlanUsesOtherPrices(t *testing.T) {
+	_, config := planned(t)
+	prices := seer.Prices{AsOf: "2030-01", Source: "our contract", CPU: 1, GPUs: map[string]seer.GPUPrice{"A100": {PerSecond: 2, MemoryGiB: 0.001}}}
+	p, err := config.Plan(t.Context(), seer.WithBackend(seer.Modal()), seer.WithPrices(prices))
+	require.NoError(t, err)
+	assert.InDelta(t, 3600*(2*2+4), p.Cost.Hourly, 1e-6)
+	assert.Equal(t, "our contract", p.Cost.Source)
+	assert.Equal(t, seer.PlanNo, p.GPU.Fits)
+}
+
+func TestPlanProvisionsNothing(t *testing.T) {
+	server := seertest.NewServer(t)
+	p, err := seer.SandboxConfig{SetupCommands: []string{"true"}}.Plan(t.Context(), seer.WithBackend(server.Backend()))
+	require.NoError(t, err)
+	assert.Empty(t, server.Calls())
+	assert.Nil(t, p.GPU)
+	assert.Contains(t, p.String(), "costs nothing")
+	_, err = seer.SandboxConfig{Timeout: -1}.Plan(t.Context(), seer.WithBackend(server.Backend()))
+	var bad *seer.ConfigError
+	require.ErrorAs(t, err, &bad)
+}
