@@ -104,6 +104,15 @@ func (c *Client) configure(config Config, params *modal.ClientParams) error {
 	return nil
 }
 
+// HostName is what sandboxes call this machine's loopback address, as far as
+// the server lets them reach it; "" = they run elsewhere.
+func (c *Client) HostName() string {
+	if !c.local {
+		return ""
+	}
+	return "host.seer.internal"
+}
+
 // Close detaches every sandbox, which runs on, and closes all connections. It is idempotent.
 func (c *Client) Close() error {
 	c.mu.Lock()

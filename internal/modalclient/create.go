@@ -1,6 +1,7 @@
 package modalclient
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -19,6 +20,10 @@ const (
 
 // CreateSpec describes a sandbox.
 type CreateSpec struct {
+	// Name is unique among the running sandboxes of an app: Create returns
+	// ErrExists while another one has it. "" = one made up.
+	Name string
+
 	Image   string   // ID
 	Command []string // must stay alive: the sandbox ends with it. Required, as an image's own command need not
 	Secrets []Secret
@@ -52,13 +57,14 @@ type Mount struct {
 
 // Create asks for a sandbox and returns once the server has accepted it; Ready
 // waits until it runs. Whatever goes wrong, ctx's end included, no sandbox is
-// left behind that the caller does not know of.
+// left behind that the caller does not know of, unless the connection is lost
+// over one with a Name: SandboxByName finds it.
 func (c *Client) Create(ctx context.Context, app App, spec CreateSpec) (*Sandbox, error) {
 	const op = "create sandbox"
 	if len(spec.Command) == 0 {
 		return nil, &Error{Op: op, Kind: ErrInvalid, Message: "no command to keep it alive"}
 	}
-	name := "seer-" + strings.ToLower(rand.Text())
+	name := cmp.Or(spec.Name, "seer-"+strings.ToLower(rand.Text()))
 	rpcCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), createTimeout)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(createGrace, cancel) })()
@@ -66,7 +72,9 @@ func (c *Client) Create(ctx context.Context, app App, spec CreateSpec) (*Sandbox
 	id, err := c.createNamed(rpcCtx, app, name, spec)
 	if err != nil {
 		var left error
-		if !refused(err) { // the answer is lost, not necessarily the sandbox
+		// The answer is lost, not necessarily the sandbox. Behind a name that
+		// others use too may be theirs.
+		if spec.Name == "" && !refused(err) {
 			left = c.terminateNamed(ctx, app, name)
 		}
 		return nil, errors.Join(failure(ctx, op, err), left)

@@ -47,6 +47,53 @@ func (s *Sandbox) Logs(ctx context.Context) iter.Seq2[string, error] {
 	}
 }
 
+// Output is what the sandbox's own command prints to stdout, from its
+// beginning until the sandbox ends or ctx does. Close ends it sooner.
+func (s *Sandbox) Output(ctx context.Context) io.ReadCloser {
+	ctx, cancel := context.WithCancel(ctx)
+	detach := context.AfterFunc(s.life, cancel)
+	chunks := make(chan string)
+	reader, writer := io.Pipe()
+	var err error
+	go func() {
+		defer close(chunks)
+		err = s.follow(ctx, pb.FileDescriptor_FILE_DESCRIPTOR_STDOUT, chunks)
+	}()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer detach()
+		for chunk := range chunks {
+			if _, closed := io.WriteString(writer, chunk); closed != nil {
+				cancel()
+			}
+		}
+		_ = writer.CloseWithError(failure(ctx, "read output of sandbox "+s.id, err)) // never fails
+	}()
+	return &sandboxOutput{PipeReader: reader, cancel: cancel, ended: ended}
+}
+
+type sandboxOutput struct {
+	*io.PipeReader
+	cancel context.CancelFunc
+	ended  <-chan struct{}
+}
+
+func (o *sandboxOutput) Close() error {
+	o.cancel()
+	err := o.PipeReader.Close()
+	<-o.ended
+	return err
+}
+
+// Send gives the sandbox's own command all that it will ever find on stdin.
+func (s *Sandbox) Send(ctx context.Context, data []byte) error {
+	_, err := s.client.api.SandboxStdinWrite(ctx, pb.SandboxStdinWriteRequest_builder{
+		SandboxId: s.id, Input: data, Index: 1, Eof: true,
+	}.Build())
+	return failure(ctx, "send input to sandbox "+s.id, err)
+}
+
 // follow reads one of the two streams over as many calls as it takes.
 func (s *Sandbox) follow(ctx context.Context, fd pb.FileDescriptor, chunks chan<- string) error {
 	entry := "0-0"

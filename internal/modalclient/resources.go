@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/modal-labs/libmodal/modal-go"
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
@@ -98,6 +99,56 @@ func (c *Client) VolumeReadFile(ctx context.Context, volume Volume, path string)
 		return nil, failure(ctx, op, err)
 	}
 	return fetchBlocks(ctx, op, []string{blob.GetDownloadUrl()})
+}
+
+// Volumes lists the volumes that have a name.
+func (c *Client) Volumes(ctx context.Context) ([]Volume, error) {
+	response, err := c.api.VolumeList(ctx, pb.VolumeListRequest_builder{EnvironmentName: c.environment}.Build())
+	if err != nil {
+		return nil, failure(ctx, "list volumes", err)
+	}
+	volumes := make([]Volume, len(response.GetItems()))
+	for i, item := range response.GetItems() {
+		volumes[i] = Volume{ID: item.GetVolumeId(), Name: item.GetLabel()}
+	}
+	return volumes, nil
+}
+
+// VolumeFile is a regular file of a volume.
+type VolumeFile struct {
+	Path    string    // relative to the volume's root
+	Size    int64     // bytes
+	ModTime time.Time // in whole seconds
+}
+
+// VolumeFiles lists all regular files of a volume without a sandbox.
+func (c *Client) VolumeFiles(ctx context.Context, volume Volume) ([]VolumeFile, error) {
+	op := fmt.Sprintf("list files of volume %q", volume.Name)
+	stream, err := c.api.VolumeListFiles2(ctx, pb.VolumeListFiles2Request_builder{
+		VolumeId: volume.ID, Path: "/", Recursive: true,
+	}.Build())
+	if err != nil {
+		return nil, failure(ctx, op, err)
+	}
+	var files []VolumeFile
+	for {
+		batch, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return files, nil
+		}
+		if err != nil {
+			return nil, failure(ctx, op, err)
+		}
+		for _, entry := range batch.GetEntries() {
+			if entry.GetType() == pb.FileEntry_FILE {
+				files = append(files, VolumeFile{
+					Path:    strings.TrimPrefix(entry.GetPath(), "/"),
+					Size:    int64(entry.GetSize()),
+					ModTime: time.Unix(int64(entry.GetMtime()), 0),
+				})
+			}
+		}
+	}
 }
 
 // fetchBlocks joins what lies behind presigned URLs. The URLs are credentials:

@@ -26,9 +26,11 @@ type Cache struct {
 	Store   Store
 	Writers Writers
 	Namer   Namer
-	Uses    *UseLog       // nil = last uses are not recorded
-	Lease   time.Duration // 0 = DefaultLease
-	Log     *slog.Logger  // nil = silent
+	// Endpoint is the hub's base URL where downloads run; "" = as Hub has it.
+	Endpoint string
+	Uses     *UseLog       // nil = last uses are not recorded
+	Lease    time.Duration // 0 = DefaultLease
+	Log      *slog.Logger  // nil = silent
 }
 
 // Request is what [Cache.Ensure] is to do.
@@ -117,7 +119,7 @@ func (c *Cache) ensure(ctx context.Context, req Request) (*Cached, error) {
 	volume := c.Namer.Volume(m, repo.Commit)
 	path := c.Namer.MountPath(m)
 	line, err := huggingface.Order{
-		Endpoint: cmp.Or(c.Hub.Endpoint, huggingface.DefaultEndpoint), Token: c.Hub.Token,
+		Endpoint: cmp.Or(c.Endpoint, c.Hub.Endpoint, huggingface.DefaultEndpoint), Token: c.Hub.Token,
 		Repo: m.ID, Commit: repo.Commit, Revision: m.revision(), Volume: volume, Root: path, Files: files,
 		Rehash: req.Rehash || state != missing, Conceal: m.concealed(),
 		StallSeconds: req.Order.StallSeconds, Retries: req.Order.Retries, PauseSeconds: req.Order.PauseSeconds,

@@ -63,6 +63,7 @@ type Run interface {
 	Output() io.Reader
 	// Stop ends the program with SIGTERM and waits for the sandbox to end.
 	Stop(ctx context.Context) error
-	// Close lets go of it, which ends its output. The sandbox runs on.
+	// Close lets go of it, which ends its output. A sandbox that another program
+	// started runs on.
 	Close() error
 }

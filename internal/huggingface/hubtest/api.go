@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"path"
@@ -215,8 +216,19 @@ func (s *Server) serveFile(w http.ResponseWriter, r *http.Request, id, rev, file
 	w.Header().Set("X-Linked-Size", strconv.Itoa(len(data)))
 	w.Header().Set("X-Linked-Etag", `"`+sum+`"`)
 	w.Header().Set("Accept-Ranges", "bytes")
-	location := fmt.Sprintf("%s/repos/%s/%s?Expires=%d&Signature=%s", s.CDNURL, m.commit[:2], sum, time.Now().Add(time.Hour).Unix(), gitBlob([]byte(sum))[:16])
+	location := fmt.Sprintf("%s/repos/%s/%s?Expires=%d&Signature=%s", s.cdnFor(r), m.commit[:2], sum, time.Now().Add(time.Hour).Unix(), gitBlob([]byte(sum))[:16])
 	http.Redirect(w, r, location, http.StatusFound)
+}
+
+// cdnFor is the second host under the name by which the client calls this
+// machine: in a sandbox, loopback has another one.
+func (s *Server) cdnFor(r *http.Request) string {
+	name, _, err := net.SplitHostPort(r.Host)
+	cdn, urlErr := url.Parse(s.CDNURL)
+	if err != nil || urlErr != nil {
+		return s.CDNURL
+	}
+	return "http://" + net.JoinHostPort(name, cdn.Port())
 }
 
 // serveCDN serves large files by their hash to whoever has a signed address,
