@@ -90,7 +90,7 @@ print("end")`)
 		for code, name := range map[string]string{
 			"x = (": "SyntaxError", "raise SystemExit(3)": "SystemExit", "input('?')": "EOFError", "raise KeyboardInterrupt": "KeyboardInterrupt",
 			"class E(Exception):\n    def __str__(self): raise ValueError\nraise E": "E",
-			"class R:\n    def __repr__(self): raise KeyError('r')\nR()":             "KeyError",
+			"class R:\n    def __repr__(self): raise KeyError('r')\nR()":            "KeyError",
 			"'\\ud800'.encode()": "UnicodeEncodeError",
 		} {
 			_, err := session.Exec(within(t, time.Minute), code)

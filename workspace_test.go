@@ -138,7 +138,7 @@ func TestHostileWorkspacesAreRefused(t *testing.T) {
 		"Libraries[4].Files", "Libraries[6].Name", `Libraries[7].Env["A=B"]`, `Libraries[7].Env["OK"]`,
 		"Skills[0].Name", "Skills[1].Description", "Skills[2].Name", "SkillDirs[0]", "SkillDirs[1]",
 	}, fields)
-	out, err := sandbox.Exec(t.Context(), "ls -A /opt/seer /workspace 2>/dev/null | wc -l")
+	out, err := sandbox.Exec(t.Context(), "find /opt/seer /workspace -mindepth 1 2>/dev/null | wc -l")
 	require.NoError(t, err)
 	assert.Equal(t, "0", strings.TrimSpace(out), "nothing is copied of a workspace that is refused")
 }

@@ -34,7 +34,6 @@ func New(name string, tools Tools, opts Options) *Server {
 	s.life, s.end = context.WithCancel(context.Background())
 	s.mcp = mcp.NewServer(&mcp.Implementation{Name: name, Version: "1"}, &mcp.ServerOptions{
 		Instructions: opts.Instructions,
-		Logger:       s.logger,
 		Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}},
 	})
 	if tools.Notebook != nil {
@@ -49,6 +48,9 @@ func New(name string, tools Tools, opts Options) *Server {
 	if tools.Files != nil {
 		s.files(tools.Files)
 	}
+	if tools.Functions != nil {
+		s.functions(tools.Functions)
+	}
 	return s
 }
 
@@ -60,7 +62,6 @@ func (s *Server) Handler() http.Handler {
 		}
 		return s.mcp
 	}, &mcp.StreamableHTTPOptions{
-		Logger:                       s.logger,
 		MaxRequestBodyBytes:          maxRequest,
 		PropagateRequestCancellation: true,
 	})

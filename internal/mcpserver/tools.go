@@ -7,10 +7,11 @@ import (
 
 // Tools are what a server offers. A nil interface offers nothing.
 type Tools struct {
-	Notebook Notebook
-	Python   Python
-	Shell    Shell
-	Files    Files
+	Notebook  Notebook
+	Python    Python
+	Shell     Shell
+	Files     Files
+	Functions Functions
 }
 
 // Outcome is what code or a command showed.
