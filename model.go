@@ -51,4 +51,8 @@ type ModelHandle struct {
 	LoadAsPEFT bool     `json:"load_as_peft,omitempty"`
 	BaseModel  string   `json:"base_model,omitempty"` // "" unless IsPEFT
 	BasePath   string   `json:"base_path,omitempty"`  // directory of the base in the sandbox; "" unless IsPEFT
+
+	BaseRevision string `json:"base_revision,omitempty"` // commit of the base; "" unless IsPEFT
+	Volume       string `json:"volume,omitempty"`        // that is mounted at Path, read-only
+	BaseVolume   string `json:"base_volume,omitempty"`   // that is mounted at BasePath; "" unless IsPEFT
 }

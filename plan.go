@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/ajobi-uhc/seer-go/internal/huggingface"
 	"github.com/ajobi-uhc/seer-go/internal/plan"
 )
 
@@ -21,6 +22,7 @@ func (s *Sandbox) planInput() plan.Input {
 		PythonPackages:   c.PythonPackages,
 		NotebookPackages: c.NotebookPackages,
 		SetupCommands:    c.SetupCommands,
+		Downloader:       huggingface.DownloaderPackages(),
 
 		Notebook: c.ExecutionMode == ModeNotebook,
 		VSCode:   c.Debug,
@@ -36,7 +38,7 @@ func (s *Sandbox) planInput() plan.Input {
 		Secrets: c.Secrets,
 		Tags:    c.Tags,
 	}
-	for _, m := range c.Models {
+	for _, m := range s.plannedModels() {
 		model := plan.Model{
 			Name: m.Name, Variable: m.varName(), Revision: m.Revision,
 			Include: m.Include, Exclude: m.Exclude, Hidden: m.Hidden,

@@ -40,6 +40,7 @@ func (s *Sandbox) Start(ctx context.Context) (*Sandbox, error) {
 // undo removes what a failed Start has made, and says what it could not.
 func (s *Sandbox) undo(ctx context.Context, cause error) error {
 	var errs []error
+	s.closeJupyter()
 	if s.remote != nil {
 		ctx, cancel := withGrace(ctx, endTimeout)
 		defer cancel()
@@ -70,6 +71,10 @@ func (s *Sandbox) start(ctx context.Context) error {
 		}
 	}
 	l := &launch{Sandbox: s, plan: plan.New(s.planInput()), env: env, lookup: lookup, events: &reporter{fn: s.opts.progress}}
+	if err := l.openHub(ctx); err != nil {
+		return err
+	}
+	defer l.closeHub()
 	return runSteps(ctx, l.events, l.steps())
 }
 
@@ -121,6 +126,11 @@ type launch struct {
 	lookup secretLookup
 	events *reporter
 	image  string
+
+	hub        *modelHub // nil = no models
+	downloader *imageShare
+	kept       []ModelHandle // of the snapshot
+	volumes    []modelVolume // as the plan has them
 }
 
 const stepSecrets = "pass environment"
@@ -139,8 +149,11 @@ func (l *launch) steps() []step {
 			return "", publicError(err)
 		}})
 	}
+	if len(l.kept) > 0 {
+		steps = append(steps, step{name: stepRemount, run: l.remount})
+	}
 	for _, planned := range l.plan.Steps {
-		run := l.action(planned.ID, &secret)
+		run := l.action(planned, &secret)
 		if run == nil {
 			delete(titles, planned.ID)
 			continue
@@ -154,6 +167,9 @@ func (l *launch) steps() []step {
 		if planned.ID == plan.StepCreate && len(l.env) > 0 {
 			s.needs = append(s.needs, stepSecrets)
 		}
+		if planned.ID == plan.StepCreate && len(l.kept) > 0 {
+			s.needs = append(s.needs, stepRemount)
+		}
 		steps = append(steps, s)
 	}
 	return steps
@@ -161,8 +177,10 @@ func (l *launch) steps() []step {
 
 type action = func(ctx context.Context, log func(line string)) (remark string, err error)
 
-// action is what a step of the plan does; nil when a snapshot has it already.
-func (l *launch) action(id string, secret *modalclient.Secret) action {
+// action is what a step of the plan does; nil when a snapshot has it already,
+// and for the downloader's image, which the first model that is not cached builds.
+func (l *launch) action(planned plan.Step, secret *modalclient.Secret) action {
+	id := planned.ID
 	switch id {
 	case plan.StepImage:
 		return l.buildImage
@@ -171,6 +189,19 @@ func (l *launch) action(id string, secret *modalclient.Secret) action {
 	case plan.StepFiles:
 		if l.from == nil {
 			return l.copyFiles
+		}
+	case plan.StepDocker:
+		return l.startDocker
+	case plan.StepJupyter:
+		return l.runJupyter
+	case plan.StepVSCode:
+		return l.runVSCode
+	}
+	for i := range l.plan.Volumes {
+		if id == plan.StepModel(i) {
+			return func(ctx context.Context, log func(string)) (string, error) {
+				return l.downloadModel(ctx, planned.Title, log, i)
+			}
 		}
 	}
 	for i := range l.plan.Repos {
@@ -182,6 +213,8 @@ func (l *launch) action(id string, secret *modalclient.Secret) action {
 			return func(ctx context.Context, _ func(string)) (string, error) { return l.clone(ctx, i) }
 		case plan.StepInstall(i):
 			return func(ctx context.Context, log func(string)) (string, error) { return l.install(ctx, log, i) }
+		case plan.StepContainer(i):
+			return func(ctx context.Context, log func(string)) (string, error) { return l.startContainer(ctx, log, i) }
 		}
 	}
 	return nil
@@ -197,10 +230,7 @@ func (l *launch) buildImage(ctx context.Context, log func(string)) (string, erro
 		l.image = l.from.ImageID
 		return "from snapshot", nil
 	}
-	layers := make([]modalclient.Layer, len(l.plan.Layers))
-	for i, layer := range l.plan.Layers {
-		layers[i] = modalclient.Layer{Commands: layer.Commands}
-	}
+	layers := wireLayers(l.plan.Layers)
 	built := false
 	lines := &lineWriter{emit: log}
 	l.image, err = l.images.build(ctx, l.plan.Base, layers, func(ctx context.Context) (string, error) {
@@ -211,7 +241,7 @@ func (l *launch) buildImage(ctx context.Context, log func(string)) (string, erro
 	})
 	lines.flush()
 	if err != nil {
-		return "", l.buildError(err)
+		return "", buildError(err, l.plan.Base, l.plan.Layers)
 	}
 	if built {
 		return "", nil
@@ -219,20 +249,32 @@ func (l *launch) buildImage(ctx context.Context, log func(string)) (string, erro
 	return "cached", nil
 }
 
-func (l *launch) buildError(err error) error {
+func wireLayers(planned []plan.Layer) []modalclient.Layer {
+	layers := make([]modalclient.Layer, len(planned))
+	for i, layer := range planned {
+		layers[i] = modalclient.Layer{Commands: layer.Commands}
+	}
+	return layers
+}
+
+func buildError(err error, base string, layers []plan.Layer) error {
 	var failed *modalclient.BuildError
 	if !errors.As(err, &failed) {
 		return publicError(err)
 	}
-	title := "base " + l.plan.Base
-	if failed.Layer < len(l.plan.Layers) {
-		title = l.plan.Layers[failed.Layer].Title
+	title := "base " + base
+	if failed.Layer < len(layers) {
+		title = layers[failed.Layer].Title
 	}
 	return &BuildError{Layer: title, Log: failed.Log, Err: publicError(failed.Cause)}
 }
 
 func (l *launch) create(ctx context.Context, _ func(string), secret modalclient.Secret) (string, error) {
 	p := l.plan
+	volumes, err := l.mounts(ctx)
+	if err != nil {
+		return "", err
+	}
 	spec := modalclient.CreateSpec{
 		Image:          l.image,
 		Command:        watchdogCommand(p.Lease),
@@ -241,6 +283,7 @@ func (l *launch) create(ctx context.Context, _ func(string), secret modalclient.
 		GPU:            gpuOnWire(p.GPU, p.GPUCount),
 		CPU:            p.CPU,
 		MemoryMiB:      p.MemoryMiB,
+		Volumes:        volumes,
 		BlockNetwork:   p.Blocked,
 		CIDRAllowlist:  p.CIDRs,
 		Regions:        p.Regions,

@@ -1,0 +1,223 @@
+package seer_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/internal/huggingface/hubtest"
+	"github.com/ajobi-uhc/seer-go/seertest"
+)
+
+// hubWorld is a hub and a backend whose sandboxes reach it.
+type hubWorld struct {
+	*hubtest.Server
+	server *seertest.Server
+}
+
+func newHubWorld(t *testing.T) *hubWorld {
+	t.Helper()
+	hub := hubtest.NewServer(t)
+	server := seertest.NewServer(t, seertest.AllowHost(strings.TrimPrefix(hub.URL, "http://"), strings.TrimPrefix(hub.CDNURL, "http://")))
+	t.Setenv("HF_ENDPOINT", hub.URL)
+	t.Setenv("HF_TOKEN", "")
+	return &hubWorld{Server: hub, server: server}
+}
+
+func (w *hubWorld) sandbox(models []seer.ModelConfig, opts ...seer.Option) *seer.Sandbox {
+	return seer.NewSandbox(seer.SandboxConfig{Models: models}, append([]seer.Option{seer.WithBackend(w.server.Backend())}, opts...)...)
+}
+
+func (w *hubWorld) start(t *testing.T, models []seer.ModelConfig, opts ...seer.Option) *seer.Sandbox {
+	t.Helper()
+	sandbox, err := w.sandbox(models, opts...).Start(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(func() { terminate(t, sandbox) })
+	return sandbox
+}
+
+// rpcs counts the calls of an RPC so far.
+func (w *hubWorld) rpcs(name string) int {
+	count := 0
+	for _, call := range w.server.Calls() {
+		if call.RPC == name {
+			count++
+		}
+	}
+	return count
+}
+
+// modelFiles are a model's in small: of the real ones, the names and the kinds.
+func modelFiles(id string) map[string][]byte {
+	return map[string][]byte{
+		"config.json":       fmt.Appendf(nil, `{"model_type": "gemma2", "_name_or_path": %q}`, id),
+		"model.safetensors": bytes.Repeat([]byte("weights "), 4000),
+		"README.md":         fmt.Appendf(nil, "# %s\n", id),
+	}
+}
+
+// events collects what Start reports.
+type events struct {
+	mu  sync.Mutex
+	all []seer.Event
+}
+
+func (e *events) option() seer.Option {
+	return seer.WithProgress(func(event seer.Event) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.all = append(e.all, event)
+	})
+}
+
+func (e *events) of(step string, kind seer.EventKind) []seer.Event {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(e.all), func(event seer.Event) bool { return event.Step != step || event.Kind != kind })
+}
+
+func (e *events) String() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return fmt.Sprintf("%+v", e.all)
+}
+
+func TestModelIsDownloadedOnce(t *testing.T) {
+	w := newHubWorld(t)
+	commit := w.Add(hubtest.Model{ID: "acme-labs/Sparrow-7B", Files: modelFiles("acme-labs/Sparrow-7B")})
+	models := []seer.ModelConfig{{Name: "acme-labs/Sparrow-7B"}}
+
+	var first, second events
+	sandbox := w.start(t, models, first.option())
+	require.Len(t, sandbox.ModelHandles(), 1)
+	handle := sandbox.ModelHandles()[0]
+	assert.Equal(t, "acme-labs/Sparrow-7B", handle.Name)
+	assert.Equal(t, "model", handle.VarName)
+	assert.Equal(t, "/models/acme-labs--Sparrow-7B", handle.Path)
+	assert.Equal(t, commit, handle.Revision)
+	assert.ElementsMatch(t, []string{"README.md", "config.json", "model.safetensors"}, handle.Files)
+	for name, want := range modelFiles(handle.Name) {
+		got, err := sandbox.ReadFile(t.Context(), handle.Path+"/"+name)
+		require.NoError(t, err)
+		assert.Equal(t, want, got, name)
+	}
+	_, err := sandbox.Exec(t.Context(), "echo poison > "+handle.Path+"/config.json")
+	require.ErrorContains(t, err, "Read-only file system")
+	progress := first.of("download acme-labs/Sparrow-7B", seer.EventProgress)
+	require.NotEmpty(t, progress)
+	last := progress[len(progress)-1]
+	assert.Equal(t, last.Total, last.Done)
+	assert.Positive(t, last.Total)
+
+	served, created := w.Served(), w.rpcs("SandboxCreate")
+	assert.Equal(t, 2, created, "the download's and the sandbox itself")
+	again := w.start(t, models, second.option())
+	assert.Equal(t, sandbox.ModelHandles(), again.ModelHandles())
+	assert.Equal(t, served, w.Served(), "nothing is downloaded twice")
+	assert.Equal(t, created+1, w.rpcs("SandboxCreate"), "no sandbox to find that out")
+	done := second.of("download acme-labs/Sparrow-7B", seer.EventDone)
+	require.Len(t, done, 1)
+	assert.Equal(t, "cached", done[0].Text)
+}
+
+func TestGatedModelFailsBeforeAnySandbox(t *testing.T) {
+	w := newHubWorld(t)
+	w.Add(hubtest.Model{ID: "acme-labs/Closed-1B", Files: modelFiles("x"), Gated: "manual"})
+	_, err := w.sandbox([]seer.ModelConfig{{Name: "acme-labs/Closed-1B"}}).Start(t.Context())
+	require.ErrorIs(t, err, seer.ErrGatedModel)
+	assert.ErrorContains(t, err, w.URL+"/acme-labs/Closed-1B")
+	assert.ErrorContains(t, err, "HF_TOKEN")
+	var step *seer.StartError
+	require.ErrorAs(t, err, &step)
+	assert.Equal(t, "download acme-labs/Closed-1B", step.Step)
+
+	_, err = w.sandbox([]seer.ModelConfig{{Name: "acme-labs/No-Such"}}).Start(t.Context())
+	require.ErrorIs(t, err, seer.ErrNotFound)
+	assert.ErrorContains(t, err, "acme-labs/No-Such")
+	assert.Zero(t, w.rpcs("SandboxCreate"))
+}
+
+func TestConcurrentStartsShareOneDownload(t *testing.T) {
+	w := newHubWorld(t)
+	w.Add(hubtest.Model{ID: "acme-labs/Sparrow-7B", Files: modelFiles("acme-labs/Sparrow-7B")})
+	var mu sync.Mutex
+	var all []*seer.Sandbox
+	group, ctx := errgroup.WithContext(t.Context())
+	for range 10 {
+		group.Go(func() error {
+			sandbox, err := w.sandbox([]seer.ModelConfig{{Name: "acme-labs/Sparrow-7B"}}).Start(ctx)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, sandbox)
+			return nil
+		})
+	}
+	err := group.Wait()
+	for _, sandbox := range all {
+		terminate(t, sandbox)
+	}
+	require.NoError(t, err)
+	gets := 0
+	for _, r := range w.Requests() {
+		if r.CDN && r.Method == "GET" {
+			gets++
+		}
+	}
+	assert.Equal(t, 1, gets, "the weights were fetched once")
+}
+
+func TestCancelledDownloadGoesOn(t *testing.T) {
+	w := newHubWorld(t)
+	weights := bytes.Repeat([]byte("0123456789abcdef"), 64<<10) // 1 MiB
+	w.Add(hubtest.Model{ID: "acme-labs/Sparrow-7B", Files: map[string][]byte{"config.json": []byte("{}"), "model.safetensors": weights}})
+	w.Fail(hubtest.Fault{Path: "/repos/", StallAfter: 512 << 10, Times: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	w.OnServe(func(total int64) {
+		if total >= 400<<10 {
+			cancel()
+		}
+	})
+	models := []seer.ModelConfig{{Name: "acme-labs/Sparrow-7B"}}
+	_, err := w.sandbox(models).Start(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Empty(t, w.server.Sandboxes(), "no download runs on")
+
+	w.OnServe(func(int64) {})
+	sandbox := w.start(t, models)
+	out, err := sandbox.Exec(t.Context(), "stat -c %s "+sandbox.ModelHandles()[0].Path+"/model.safetensors")
+	require.NoError(t, err)
+	assert.Equal(t, fmt.Sprintln(len(weights)), out)
+	var rest string
+	for _, r := range w.Requests() {
+		if r.CDN && r.Range != "" {
+			rest = r.Range
+		}
+	}
+	assert.NotEmpty(t, rest, "the second download asked for the rest only")
+}
+
+func TestFailingHubLeavesNoSandbox(t *testing.T) {
+	w := newHubWorld(t)
+	w.Add(hubtest.Model{ID: "acme-labs/Sparrow-7B", Files: modelFiles("acme-labs/Sparrow-7B")})
+	w.Fail(hubtest.Fault{Path: "/repos/", Status: 403})
+	_, err := w.sandbox([]seer.ModelConfig{{Name: "acme-labs/Sparrow-7B"}}).Start(t.Context())
+	require.Error(t, err)
+	assert.ErrorContains(t, err, "acme-labs/Sparrow-7B")
+	assert.Empty(t, w.server.Sandboxes())
+	var start *seer.StartError
+	assert.True(t, errors.As(err, &start))
+}
