@@ -28,6 +28,10 @@ type Endpoint struct {
 	PlainTunnels bool     // tunnels answer http, not https
 	NoGPU        bool     // a GPU request is ErrNoGPU before anything is provisioned
 	Pythons      []string // the Python versions there are; nil = any
+
+	// Release is called when the last sandbox that used the endpoint has ended;
+	// not while one that was detached may still run there. nil = nothing to do.
+	Release func() error
 }
 
 type backend struct {
@@ -37,6 +41,7 @@ type backend struct {
 
 	mu       sync.Mutex
 	users    int
+	detached map[string]bool // sandboxes that run on without being counted, by ID
 	client   *modalclient.Client
 	endpoint Endpoint
 }
@@ -142,7 +147,26 @@ func (b *backend) release() error {
 	}
 	client := b.client
 	b.client = nil
-	return client.Close()
+	err := client.Close()
+	if release := b.endpoint.Release; release != nil && len(b.detached) == 0 {
+		err = errors.Join(err, release())
+	}
+	return err
+}
+
+// detach keeps the server up for a sandbox that outlives its handle, until
+// somebody ends it.
+func (b *backend) detach(sandboxID string, runsOn bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !runsOn {
+		delete(b.detached, sandboxID)
+		return
+	}
+	if b.detached == nil {
+		b.detached = make(map[string]bool)
+	}
+	b.detached[sandboxID] = true
 }
 
 // registered holds the one backend that an import brings, as database/sql

@@ -20,9 +20,10 @@ var leaseScript string
 
 const noLease = "none"
 
-// watchdogCommand is the command a sandbox is created with.
-func watchdogCommand(lease time.Duration) []string {
-	return []string{"sh", "-c", watchdogScript, "seer-watchdog", leaseValue(lease)}
+// watchdogCommand is the command a sandbox is created with. It keeps what
+// FromID will want to know.
+func watchdogCommand(lease time.Duration, state string) []string {
+	return []string{"sh", "-c", watchdogScript, "seer-watchdog", leaseValue(lease), state}
 }
 
 // leaseValue is a lease in whole seconds, as scripts and tags have it.
@@ -74,8 +75,12 @@ func (s *Sandbox) liftLease(ctx context.Context) error {
 	return s.setLease(ctx, noLease)
 }
 
-// tagDetached tells [Reap] that nobody needs to keep the sandbox.
+// tagDetached tells [Reap] that nobody needs to keep the sandbox. Who merely
+// looked at one, by its ID and without a lease, leaves it as it was.
 func (s *Sandbox) tagDetached(ctx context.Context) error {
+	if started := s.app.ID != ""; !started && leaseOf(s.config, s.opts) == 0 {
+		return nil
+	}
 	tags, err := s.remote.Tags(ctx)
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 
 // leaseFile holds the time at which a sandbox's lease ends, or "none". Only a
 // lease that was renewed or lifted has one; scripts/lease.sh writes it.
-const leaseFile = "/run/seer/lease"
+const leaseFile = "/dev/shm/seer/lease"
 
 // Orphans returns the sandboxes that nobody keeps any more: the program that
 // started them is gone, which only its own machine can tell, it has not closed

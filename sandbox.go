@@ -29,6 +29,8 @@ type Sandbox struct {
 	client  *modalclient.Client
 	app     modalclient.App
 	urls    map[int]string
+	jupyter notebookServer
+	vscode  vscode
 	models  []ModelHandle
 	repos   []RepoHandle
 	stopped context.Context //nolint:containedctx // the life of the keeper and the watcher, ended by stop
@@ -37,8 +39,9 @@ type Sandbox struct {
 	unkeep  context.CancelFunc
 	tasks   sync.WaitGroup
 	watch   *watch
-	saved   chan struct{} // closed once FromID can find its state; nil = another program saved it
-	cause   error         // why the sandbox ended, once that is known
+	cause   error // why the sandbox ended, once that is known
+
+	jupyterStart sync.Mutex // held while jupyter is made
 }
 
 type phase int
@@ -88,6 +91,7 @@ func (s *Sandbox) attach(ctx context.Context, sandboxID string) error {
 		return errors.Join(publicError(err), s.disconnect())
 	}
 	s.enterRunning()
+	s.reconnect(ctx, remote)
 	return nil
 }
 
@@ -223,9 +227,6 @@ func (s *Sandbox) Close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
 	defer cancel()
-	if s.saved != nil {
-		<-s.saved
-	}
 	if err := s.liftLease(ctx); err != nil {
 		return fmt.Errorf("close sandbox: lift its lease: %w", publicError(err))
 	}
@@ -250,7 +251,9 @@ func (s *Sandbox) leave(next phase) error {
 	s.unkeep()
 	s.stop()
 	s.tasks.Wait()
+	s.closeJupyter()
 	s.remote.Detach()
+	s.backend.detach(s.remote.ID(), next == phaseDetached)
 	return s.disconnect()
 }
 
@@ -288,18 +291,6 @@ func (s *Sandbox) enterRunning() {
 	s.watch = newWatch()
 	s.mu.Unlock()
 	s.keepLease(s.kept)
-}
-
-// started begins the background work of a sandbox that this program made.
-func (s *Sandbox) started() {
-	s.enterRunning()
-	s.saved = make(chan struct{})
-	s.tasks.Go(func() {
-		defer close(s.saved)
-		if err := s.saveState(s.kept); err != nil && s.kept.Err() == nil && !errors.Is(err, modalclient.ErrTerminated) {
-			s.opts.logger.WarnContext(s.kept, "save state: FromID will know little of the sandbox", "sandbox", s.remote.ID(), "error", err)
-		}
-	})
 }
 
 // running returns the live sandbox, or why there is none.

@@ -33,7 +33,7 @@ func (s *Sandbox) Start(ctx context.Context) (*Sandbox, error) {
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.undo(ctx, err))
 	}
-	s.started()
+	s.enterRunning()
 	return s, nil
 }
 
@@ -275,9 +275,13 @@ func (l *launch) create(ctx context.Context, _ func(string), secret modalclient.
 	if err != nil {
 		return "", err
 	}
+	state, err := l.state()
+	if err != nil {
+		return "", err
+	}
 	spec := modalclient.CreateSpec{
 		Image:          l.image,
-		Command:        watchdogCommand(p.Lease),
+		Command:        watchdogCommand(p.Lease, state),
 		Timeout:        p.Timeout,
 		IdleTimeout:    p.Idle,
 		GPU:            gpuOnWire(p.GPU, p.GPUCount),

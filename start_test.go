@@ -106,7 +106,7 @@ func TestFromID(t *testing.T) {
 
 	second, err := seer.FromID(t.Context(), first.SandboxID(), seer.WithBackend(server.Backend()))
 	require.NoError(t, err)
-	out, err := second.Exec(t.Context(), `echo "$WHO"; cat /root/note; stat -c %a /run/seer/state.json`)
+	out, err := second.Exec(t.Context(), `echo "$WHO"; cat /root/note; stat -c %a /dev/shm/seer/state.json`)
 	require.NoError(t, err)
 	assert.Equal(t, "me\nhi600\n", out)
 	url, err := second.URL(t.Context(), 9000)

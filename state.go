@@ -1,20 +1,25 @@
 package seer
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 )
 
-// stateFile is where a sandbox keeps what FromID needs to know, readable by
-// its root alone.
-const stateFile = "/run/seer/state.json"
+const (
+	// stateFile is where a sandbox's own command keeps what FromID needs to
+	// know, readable by root alone and in no snapshot.
+	stateFile = "/dev/shm/seer/state.json"
+	// maxState leaves room for the command around it in Modal's 64 KiB.
+	maxState = 48 << 10
+)
 
-// state is what another program cannot ask the backend for. It holds no
-// secret and no name of a hidden model.
+// state is what another program cannot ask the backend for. As it is an
+// argument of the sandbox's command, it holds no secret, no value of Env, no
+// path of this machine and no trace of a hidden model.
 type state struct {
 	Config SandboxConfig `json:"config"`
 	Scoped bool          `json:"scoped,omitempty"`
@@ -22,31 +27,42 @@ type state struct {
 	Repos  []RepoHandle  `json:"repos,omitempty"`
 }
 
-func (s *Sandbox) state() state {
+func (s *Sandbox) state() (string, error) {
 	current := state{Config: s.config.clone(), Scoped: s.scoped, Models: s.ModelHandles(), Repos: s.RepoHandles()}
-	for i, m := range current.Config.Models {
+	c := &current.Config
+	c.Env, c.LocalFiles, c.LocalDirs = nil, nil, nil
+	for i, m := range c.Models {
 		if m.Hidden {
-			m.Name, m.BaseModel = "", ""
-			current.Config.Models[i] = m
+			c.Models[i] = ModelConfig{VarName: m.VarName, Hidden: true, IsPEFT: m.IsPEFT, LoadAsPEFT: m.LoadAsPEFT}
 		}
 	}
 	for i, m := range current.Models {
 		if m.Hidden {
-			m.Name, m.BaseModel = "", ""
+			m.Name, m.BaseModel, m.Revision, m.BaseRevision = "", "", "", ""
 			current.Models[i] = m
 		}
 	}
-	return current
-}
-
-// saveState writes the state file, in the background: nobody needs it before
-// this program has closed or lost the sandbox.
-func (s *Sandbox) saveState(ctx context.Context) error {
-	data, err := json.Marshal(s.state())
-	if err != nil {
-		return fmt.Errorf("save state: %w", err)
+	for _, drop := range []func(){
+		func() {},
+		func() { // what a running sandbox no longer needs
+			c.SystemPackages, c.PythonPackages, c.NotebookPackages, c.SetupCommands = nil, nil, nil, nil
+		},
+		func() {
+			for i := range current.Models {
+				current.Models[i].Files = nil
+			}
+		},
+	} {
+		drop()
+		data, err := json.Marshal(current)
+		if err != nil {
+			return "", fmt.Errorf("describe sandbox: %w", err)
+		}
+		if len(data) <= maxState {
+			return string(data), nil
+		}
 	}
-	return s.remote.WriteFile(ctx, stateFile, bytes.NewReader(data), 0o600)
+	return "", fmt.Errorf("describe sandbox: its config has more than %d KiB", maxState>>10)
 }
 
 // adopt learns from a running sandbox how it was started. One that seer did
@@ -70,5 +86,28 @@ func (s *Sandbox) adopt(ctx context.Context) error {
 		return fmt.Errorf("read %s: %w", stateFile, err)
 	}
 	s.config, s.scoped, s.models, s.repos = saved.Config, saved.Scoped, saved.Models, saved.Repos
+	return s.adoptRepos(ctx)
+}
+
+// adoptRepos finds the repositories that were cloned after the state was written.
+func (s *Sandbox) adoptRepos(ctx context.Context) error {
+	planned := s.planInput().Repos
+	if len(s.repos) > 0 || len(planned) == 0 {
+		return nil
+	}
+	args := []string{"-c", `for path do git -C "$path" rev-parse HEAD 2>/dev/null || echo; done`, "commits"}
+	for _, repo := range planned {
+		args = append(args, repo.Target)
+	}
+	cmd := s.Command("sh", args...)
+	cmd.remote = s.remote
+	out, err := cmd.Output(ctx)
+	if err != nil {
+		return fmt.Errorf("find repositories: %w", err)
+	}
+	commits := strings.Split(string(out), "\n")
+	for i, repo := range planned {
+		s.repos = append(s.repos, RepoHandle{Name: repo.Name, URL: repo.URL, Path: repo.Target, Commit: commits[i]})
+	}
 	return nil
 }

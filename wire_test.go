@@ -57,8 +57,7 @@ func wireOf(t *testing.T, calls []seertest.Call) map[string]string {
 	t.Helper()
 	byRPC := map[string][]string{}
 	for _, call := range calls {
-		housekeeping := call.RPC == "TaskExecStart" && strings.Contains(call.Request, "/run/seer/")
-		if slices.Contains(wireRPCs, call.RPC) && !housekeeping {
+		if slices.Contains(wireRPCs, call.RPC) {
 			byRPC[call.RPC] = append(byRPC[call.RPC], stable(t, call.Request))
 		}
 	}

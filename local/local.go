@@ -46,8 +46,8 @@ func AllowHost(addresses ...string) Option {
 func Logger(logger *slog.Logger) Option { return func(s *server) { s.logger = logger } }
 
 // New returns a local backend. Its server starts with the first sandbox and
-// runs until Backend.Close or the end of the program. Several programs may
-// use one directory at once.
+// stops with the last, with Backend.Close or with the program. Several
+// programs may use one directory at once.
 func New(opts ...Option) seer.Backend {
 	s := &server{}
 	for _, opt := range opts {
@@ -99,6 +99,7 @@ func (s *server) open(ctx context.Context) (seer.Endpoint, error) {
 		if err != nil {
 			return seer.Endpoint{}, fmt.Errorf("start local backend: %w", err)
 		}
+		started.endpoint.Release = s.close
 		s.running = started
 	}
 	return s.running.endpoint, nil

@@ -1,14 +1,16 @@
-# Keeps a sandbox alive while its lease lasts. $1: seconds, or "none".
-# scripts/lease.sh renews it: the file holds the time of its end, or "none".
-lease=/run/seer/lease
-mkdir -p /run/seer && chmod 700 /run/seer
+# Keeps a sandbox alive while its lease lasts. $1: seconds, or "none"; $2: what
+# FromID wants to know, as JSON. scripts/lease.sh renews the lease: its file
+# holds the time of its end, or "none". Both lie where no snapshot takes them along.
+umask 077
+mkdir -p /dev/shm/seer
+printf '%s' "$2" >/dev/shm/seer/state.json
 trap 'exit 0' TERM INT
 end=none
 [ "$1" = none ] || end=$(($(date +%s) + $1))
 while :; do
 	sleep 5 &
 	wait $!
-	[ -r "$lease" ] && read -r end <"$lease"
+	[ -r /dev/shm/seer/lease ] && read -r renewed </dev/shm/seer/lease && end=$renewed
 	[ "$end" = none ] && continue
 	if [ "$(date +%s)" -ge "$end" ]; then
 		echo "seer: the lease ran out: the program that started this sandbox is gone" >&2

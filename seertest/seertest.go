@@ -18,7 +18,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -242,7 +241,7 @@ func (s *Server) start() error {
 }
 
 // play hands a command to the test's script as its caller gave it. What the
-// SDK does for itself (saving state, renewing leases, killing) stays out of it.
+// SDK does for itself (finding state, renewing leases, killing) stays out of it.
 func (s *Server) play(ctx context.Context, e scripted.Exec) scripted.Result {
 	command, err := modalclient.Unwrap(e.Args, e.Stdin)
 	if err != nil {
@@ -253,8 +252,11 @@ func (s *Server) play(ctx context.Context, e scripted.Exec) scripted.Result {
 		s.kill(mark)
 		return scripted.Result{}
 	}
-	if housekeeping(command.Args) {
-		_, _ = io.Copy(io.Discard, command.Stdin)
+	if slices.Contains(command.Args, "/dev/shm/seer/state.json") {
+		fmt.Fprintln(e.Stderr, "No such file or directory") // no sandbox's own command has run to write it
+		return scripted.Result{Code: 1}
+	}
+	if slices.Contains(command.Args, "seer-lease") {
 		return scripted.Result{}
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -272,14 +274,6 @@ func (s *Server) play(ctx context.Context, e scripted.Exec) scripted.Result {
 		return scripted.Result{Signal: 9}
 	}
 	return scripted.Result{Code: r.Code, Signal: r.Signal}
-}
-
-// housekeeping recognises what package seer runs for itself: it keeps its
-// state and leases below /run/seer.
-func housekeeping(args []string) bool {
-	return slices.ContainsFunc(args, func(arg string) bool {
-		return strings.HasPrefix(arg, "/run/seer/") || arg == "seer-lease"
-	})
 }
 
 func (s *Server) killable(mark string, cancel context.CancelFunc) (done func()) {

@@ -26,6 +26,11 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
+// configError is a config or snapshot file that cannot be read.
+type configError struct{ error }
+
+func (e configError) Unwrap() error { return e.error }
+
 // statusError ends the program with the exit status of a remote command, which
 // has said itself what is wrong.
 type statusError int
@@ -44,12 +49,13 @@ func exitCode(err error, stderr io.Writer) int {
 	fmt.Fprintln(stderr, "seer:", err)
 	var usage usageError
 	var config *seer.ConfigError
+	var file configError
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.As(err, &config):
+	case errors.As(err, &config), errors.As(err, &file):
 		return exitConfig
-	case errors.Is(err, seer.ErrUnauthorized), errors.Is(err, seer.ErrNoBackend):
+	case errors.Is(err, seer.ErrUnauthorized), errors.Is(err, seer.ErrNoBackend), errors.Is(err, errEmbedded):
 		return exitUnauthorized
 	case errors.Is(err, seer.ErrNotFound):
 		return exitNotFound

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,7 +70,7 @@ func invoke(t *testing.T, env []string, args ...string) result {
 // cleanEnviron leaves out what would send the command elsewhere.
 func cleanEnviron() []string {
 	return []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir(),
+		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir(), "SEER_HOME=" + os.Getenv("SEER_HOME"),
 		"SYSTEMROOT=" + os.Getenv("SYSTEMROOT"), "MODAL_CONFIG_PATH=" + filepath.Join(filepath.Dir(binary), "no-such-file"),
 	}
 }
@@ -92,4 +93,38 @@ func TestWhatIsWrongWithTheCommandLine(t *testing.T) {
 		assert.Contains(t, r.stderr, "seer: ")
 		assert.Empty(t, r.stdout)
 	}
+}
+
+func TestExitStatusesOfBadInput(t *testing.T) {
+	dir := t.TempDir()
+	bad := filepath.Join(dir, "bad.yaml")
+	require.NoError(t, os.WriteFile(bad, []byte("timeout: 30h\n"), 0o600))
+	for args, want := range map[string]int{
+		"up":                               exitUsage,
+		"exec sb-0":                        exitUsage,
+		"rm":                               exitUsage,
+		"rm sb-0 --all":                    exitUsage,
+		"cp a b":                           exitUsage,
+		"ps --tag nonsense":                exitUsage,
+		"sh sb-0":                          exitUsage,
+		"plan " + bad:                      exitConfig,
+		"plan " + bad + "-not":             exitConfig,
+		"restore " + bad:                   exitConfig,
+		"up -f " + bad:                     exitUnauthorized,
+		"ps":                               exitUnauthorized,
+		"completion bash":                  0,
+		"plan testdata/config.yaml":        0,
+		"plan --json testdata/config.yaml": 0,
+	} {
+		r := invoke(t, nil, strings.Fields(args)...)
+		assert.Equal(t, want, r.code, "seer %s: %s", args, r.stderr)
+	}
+}
+
+func TestWithoutAServerTheCommandSaysHowToGetOne(t *testing.T) {
+	r := invoke(t, nil, "ps")
+	assert.Contains(t, r.stderr, "seer local serve")
+	r = invoke(t, []string{"SEER_BACKEND=local", "MODAL_TOKEN_ID=ak-x", "MODAL_TOKEN_SECRET=as-x"}, "ps")
+	assert.Equal(t, exitUnauthorized, r.code)
+	assert.Contains(t, r.stderr, "seer local serve")
 }

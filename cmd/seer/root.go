@@ -33,7 +33,9 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newVersion(), newLocal())
+	root.PersistentFlags().String("app", "seer", "`name` of the Modal app that the sandboxes belong to")
+	root.AddCommand(newUp(), newPs(), newExec(), newSh(), newCp(), newLogs(), newSnapshot(), newRestore(),
+		newRm(), newReap(), newPlan(), newLocal(), newVersion())
 	markUsage(root)
 	return root
 }

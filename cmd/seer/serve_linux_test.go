@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"io"
 	"net/http"
 	"os"
@@ -20,7 +21,7 @@ import (
 
 	seer "github.com/ajobi-uhc/seer-go"
 	"github.com/ajobi-uhc/seer-go/internal/modalclient"
-	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/tree"
+	"github.com/ajobi-uhc/seer-go/local"
 )
 
 // served is a running `seer local serve`.
@@ -49,12 +50,12 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// stateDir is a directory for a server, on a disk.
-func stateDir(t *testing.T) string {
+// warmDir is the user's own state directory, so that the image below all others
+// is not made anew for each test. Several servers share it.
+func warmDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp(os.Getenv("SEER_TEST_DIR"), "seer-serve-test-")
+	dir, err := local.StateDir()
 	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, tree.Remove(dir)) })
 	return dir
 }
 
@@ -127,12 +128,13 @@ func startOn(t *testing.T, s *served, config seer.SandboxConfig) *seer.Sandbox {
 }
 
 func TestARestartKeepsSnapshotsAndVolumes(t *testing.T) {
-	dir := stateDir(t)
+	dir := warmDir(t)
 	first := serveIn(t, dir, "--token-id", "ak-mine", "--token-secret", "as-mine")
 	assert.Contains(t, first.env, "MODAL_TOKEN_ID=ak-mine")
 
 	client := first.client(t)
-	volume, err := client.Volume(t.Context(), "kept", true)
+	name := "kept-" + strings.ToLower(rand.Text())
+	volume, err := client.Volume(t.Context(), name, true)
 	require.NoError(t, err)
 	app, err := client.App(t.Context(), "seer")
 	require.NoError(t, err)
@@ -149,14 +151,15 @@ func TestARestartKeepsSnapshotsAndVolumes(t *testing.T) {
 	require.NoError(t, sandbox.WriteFile(t.Context(), "/workspace/note", []byte("saved")))
 	snapshot, err := sandbox.Snapshot(t.Context(), "before the restart")
 	require.NoError(t, err)
+	require.DirExists(t, filepath.Join(dir, "sandboxes", sandbox.SandboxID()))
 	first.stop(t, syscall.SIGTERM)
 	require.NoError(t, first.err, "%s", first.log)
-	assertClean(t, dir)
+	assertGone(t, dir, sandbox.SandboxID(), writer.ID())
 
 	second := serveIn(t, dir)
 	assert.NotContains(t, second.env, "MODAL_TOKEN_ID=ak-mine")
 	client = second.client(t)
-	volume, err = client.Volume(t.Context(), "kept", false)
+	volume, err = client.Volume(t.Context(), name, false)
 	require.NoError(t, err)
 	data, err := client.VolumeReadFile(t.Context(), volume, "file")
 	require.NoError(t, err)
@@ -168,12 +171,13 @@ func TestARestartKeepsSnapshotsAndVolumes(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "saved", string(note))
 	require.NoError(t, restored.Terminate(t.Context()))
+	require.NoError(t, client.DeleteVolume(t.Context(), volume))
 	second.stop(t, syscall.SIGINT)
 	require.NoError(t, second.err, "%s", second.log)
 }
 
 func TestACrashLeavesNothingBehindTheNextStart(t *testing.T) {
-	dir := stateDir(t)
+	dir := warmDir(t)
 	first := serveIn(t, dir)
 	sandbox := startOn(t, first, seer.SandboxConfig{})
 	const marker = "31337.25" // the argument that tells our processes from all others
@@ -184,7 +188,7 @@ func TestACrashLeavesNothingBehindTheNextStart(t *testing.T) {
 	first.stop(t, syscall.SIGKILL)
 	second := serveIn(t, dir)
 	require.Eventually(t, func() bool { return len(processes(t, "sleep\x00"+marker)) == 0 }, patience, 10*time.Millisecond)
-	assertClean(t, dir)
+	assertGone(t, dir, sandbox.SandboxID())
 
 	again := startOn(t, second, seer.SandboxConfig{})
 	out, err := again.Exec(t.Context(), "echo alive")
@@ -194,7 +198,7 @@ func TestACrashLeavesNothingBehindTheNextStart(t *testing.T) {
 }
 
 func TestAWrongTokenIsToldWhatToDo(t *testing.T) {
-	server := serveIn(t, stateDir(t))
+	server := serveIn(t, warmDir(t))
 	server.use(t)
 	t.Setenv("MODAL_TOKEN_SECRET", "as-wrong")
 	_, err := seer.NewSandbox(seer.SandboxConfig{}, seer.WithBackend(seer.Modal())).Start(t.Context())
@@ -204,7 +208,7 @@ func TestAWrongTokenIsToldWhatToDo(t *testing.T) {
 }
 
 func TestTunnelsOfAServedSandboxAnswerAtTheirURL(t *testing.T) {
-	server := serveIn(t, stateDir(t))
+	server := serveIn(t, warmDir(t))
 	sandbox := startOn(t, server, seer.SandboxConfig{EncryptedPorts: []int{9000}})
 	assert.Equal(t, "modal", sandbox.Backend())
 	serving := sandbox.Command("python", "-m", "http.server", "--bind", "127.0.0.1", "9000")
@@ -247,17 +251,15 @@ func TestServeRefusesWhatWouldOpenTheMachine(t *testing.T) {
 	}
 }
 
-// assertClean finds no sandbox, mount or unfinished work below a state directory.
-func assertClean(t *testing.T, dir string) {
+// assertGone finds no trace of sandboxes in a state directory.
+func assertGone(t *testing.T, dir string, ids ...string) {
 	t.Helper()
-	for _, kind := range []string{"sandboxes", "building"} {
-		entries, err := os.ReadDir(filepath.Join(dir, kind))
-		require.NoError(t, err)
-		assert.Empty(t, entries)
-	}
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	require.NoError(t, err)
-	assert.NotContains(t, string(mounts), dir)
+	for _, id := range ids {
+		assert.NoDirExists(t, filepath.Join(dir, "sandboxes", id))
+		assert.NotContains(t, string(mounts), id)
+	}
 }
 
 // processes finds those whose command line begins with the words.

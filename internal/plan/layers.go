@@ -31,7 +31,10 @@ func layers(in Input) []Layer {
 		all = append(all, pipLayer("Python packages", packages))
 	}
 	if in.Notebook {
-		all = append(all, pipLayer("notebook packages", notebookPackages(in)))
+		all = append(all, pipLayer("notebook packages", NotebookPackages(in)))
+	}
+	if in.VSCode {
+		all = append(all, vscodeLayer())
 	}
 	for i, command := range in.SetupCommands {
 		all = append(all, Layer{fmt.Sprintf("setup command %d", i+1), []string{
@@ -70,6 +73,9 @@ func systemPackages(in Input) []string {
 	if needsDocker(in) {
 		packages = append(packages, "docker.io")
 	}
+	if in.VSCode {
+		packages = append(packages, vscodePackages()...)
+	}
 	return unique(append(packages, in.SystemPackages...))
 }
 
@@ -81,7 +87,8 @@ func pythonPackages(in Input) []string {
 	return unique(packages)
 }
 
-func notebookPackages(in Input) []string {
+// NotebookPackages are the pip requirements of notebook sessions.
+func NotebookPackages(in Input) []string {
 	packages := withRequirement(in.NotebookPackages, "ipykernel")
 	return unique(withRequirement(packages, "jupyter_server"))
 }

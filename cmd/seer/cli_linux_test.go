@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	seer "github.com/ajobi-uhc/seer-go"
+)
+
+// up starts a sandbox with the command and returns its ID.
+func up(t *testing.T, server *served) string {
+	t.Helper()
+	r := invoke(t, server.env, "up", "-f", "testdata/config.yaml")
+	require.Zero(t, r.code, r.stderr)
+	id, ports, found := strings.Cut(r.stdout, "\n")
+	require.True(t, found)
+	assert.Regexp(t, `^sb-[0-9A-Za-z]{22}$`, id)
+	assert.Regexp(t, `^port 9000\thttp://127\.0\.0\.1:\d+\n$`, ports)
+	assert.Contains(t, r.stderr, "create sandbox")
+	return id
+}
+
+// TestASandboxOutlivesTheCommandThatStartedIt uses one as a shell script would.
+func TestASandboxOutlivesTheCommandThatStartedIt(t *testing.T) {
+	server := serveIn(t, warmDir(t))
+	id := up(t, server)
+	seerIn := func(args ...string) result { return invoke(t, server.env, args...) }
+
+	r := seerIn("exec", id, "--", "sh", "-c", `echo "$GREETING $1"; echo oops >&2; exit 7`, "sh", "a b")
+	assert.Equal(t, result{code: 7, stdout: "hello a b\n", stderr: "oops\n"}, r)
+	r = seerIn("exec", "-C", "/tmp", "-e", "X=y z", id, "--", "sh", "-c", `pwd; echo "$X"; kill -TERM $$`)
+	assert.Equal(t, result{code: 128 + 15, stdout: "/tmp\ny z\n"}, r)
+
+	var listed []seer.Info
+	r = seerIn("ps", "--json", "--mine", "--tag", "team=red")
+	require.NoError(t, json.Unmarshal([]byte(r.stdout), &listed), r.stderr)
+	require.Len(t, listed, 1)
+	assert.Equal(t, id, listed[0].ID)
+	assert.True(t, listed[0].Detached)
+	assert.Equal(t, filepath.Base(binary), listed[0].Program)
+	assert.Contains(t, seerIn("ps").stdout, "detached")
+	assert.Empty(t, seerIn("ps", "-q", "--tag", "team=blue").stdout)
+	assert.Equal(t, result{stdout: "[]\n"}, seerIn("reap", "--json"), "it was left running on purpose")
+
+	// Another program meets it through the SDK.
+	server.use(t)
+	sandbox, err := seer.FromID(t.Context(), id, seer.WithBackend(seer.Modal()))
+	require.NoError(t, err)
+	data, err := sandbox.Exec(t.Context(), "echo from the SDK >/workspace/note; cat /workspace/note")
+	require.NoError(t, err)
+	assert.Equal(t, "from the SDK\n", data)
+	require.NoError(t, sandbox.Close())
+
+	target := filepath.Join(t.TempDir(), "note")
+	require.Zero(t, seerIn("cp", id+":/workspace/note", target).code)
+	copied, err := os.ReadFile(target)
+	require.NoError(t, err)
+	assert.Equal(t, "from the SDK\n", string(copied))
+	require.Zero(t, seerIn("cp", "testdata", id+":/workspace/tree").code)
+	assert.Equal(t, "config.yaml\n", seerIn("exec", id, "--", "ls", "/workspace/tree").stdout)
+
+	saved := filepath.Join(t.TempDir(), "snapshot.json")
+	require.Zero(t, seerIn("snapshot", id, "-m", "halfway", "-o", saved).code)
+	text, err := os.ReadFile(saved)
+	require.NoError(t, err)
+	assert.Contains(t, string(text), `"description": "halfway"`)
+	r = seerIn("restore", saved, "--json")
+	var restored reached
+	require.NoError(t, json.Unmarshal([]byte(r.stdout), &restored), r.stderr)
+	assert.Contains(t, restored.Ports, 9000)
+	assert.Equal(t, "from the SDK\n", seerIn("exec", restored.ID, "--", "cat", "/workspace/note").stdout)
+
+	require.Zero(t, seerIn("rm", restored.ID).code)
+	assert.Equal(t, exitEnded, seerIn("exec", restored.ID, "--", "true").code)
+	assert.Equal(t, exitNotFound, seerIn("exec", "sb-nosuch", "--", "true").code)
+	assert.Equal(t, exitNotFound, seerIn("rm", "sb-nosuch").code)
+	require.Zero(t, seerIn("rm", "--all", "--mine").code)
+	assert.Empty(t, seerIn("ps", "-q").stdout)
+}
+
+func TestExecPassesStandardInputOnWhenAsked(t *testing.T) {
+	server := serveIn(t, warmDir(t))
+	id := up(t, server)
+	for flags, want := range map[string]string{"-i": "given", "": ""} {
+		cmd := exec.CommandContext(t.Context(), binary, append(append([]string{"exec"}, strings.Fields(flags)...), id, "--", "cat")...)
+		cmd.Env = append(cleanEnviron(), server.env...)
+		cmd.Stdin = strings.NewReader("given")
+		out, err := cmd.Output()
+		require.NoError(t, err)
+		assert.Equal(t, want, string(out))
+	}
+	require.Zero(t, invoke(t, server.env, "rm", id).code)
+}
+
+func TestAShellInARealTerminal(t *testing.T) {
+	server := serveIn(t, warmDir(t))
+	id := up(t, server)
+	cmd := exec.CommandContext(t.Context(), binary, "sh", id)
+	cmd.Env = append(append(cleanEnviron(), server.env...), "TERM=xterm")
+	terminal, other, err := pty.Open()
+	require.NoError(t, err)
+	defer terminal.Close()
+	defer other.Close()
+	require.NoError(t, pty.Setsize(terminal, &pty.Winsize{Rows: 31, Cols: 97}))
+	before := settings(t, other)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = other, other, other
+	require.NoError(t, cmd.Start())
+
+	screen := watch(terminal)
+	say(t, terminal, `echo "size: $(stty size)"; echo "term: $TERM"`)
+	screen.wait(t, "size: 31 97")
+	screen.wait(t, "term: xterm")
+	assert.NotEqual(t, before, settings(t, other), "the terminal is raw meanwhile")
+
+	require.NoError(t, pty.Setsize(terminal, &pty.Winsize{Rows: 40, Cols: 120}))
+	require.NoError(t, cmd.Process.Signal(syscall.SIGWINCH)) // as the terminal would, were it ours
+	require.Eventually(t, func() bool {
+		say(t, terminal, `echo "now: $(stty size)"`)
+		return strings.Contains(screen.text(), "now: 40 120")
+	}, patience, 200*time.Millisecond)
+
+	say(t, terminal, "\x03exit 5") // an interrupt is the shell's, not ours
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit, "%s", screen.text())
+	assert.Equal(t, 5, exit.ExitCode(), "%s", screen.text())
+	assert.Equal(t, before, settings(t, other), "the terminal is as it was")
+	require.Zero(t, invoke(t, server.env, "rm", id).code)
+}
+
+func say(t *testing.T, terminal io.Writer, line string) {
+	t.Helper()
+	_, err := io.WriteString(terminal, line+"\r")
+	require.NoError(t, err)
+}
+
+// settings is how a terminal treats what is typed.
+func settings(t *testing.T, terminal *os.File) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "stty", "-g")
+	cmd.Stdin = terminal
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	return string(bytes.TrimSpace(out))
+}
+
+// screen is all that a terminal has shown.
+type screen struct{ shown *lockedBuffer }
+
+func watch(terminal io.Reader) screen {
+	s := screen{shown: &lockedBuffer{}}
+	go func() { _, _ = io.Copy(s.shown, terminal) }()
+	return s
+}
+
+func (s screen) text() string { return s.shown.String() }
+
+func (s screen) wait(t *testing.T, text string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return strings.Contains(s.text(), text) }, patience, 20*time.Millisecond, "%s", s.text())
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	seer "github.com/ajobi-uhc/seer-go"
+)
+
+func newCp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "cp SOURCE TARGET",
+		Short: "Copy files into or out of a sandbox",
+		Long: `Copy a file or a directory tree. One of the two is ID:/absolute/path, the other
+a path of this machine. The target is the new path itself, not a directory to
+put the source into.`,
+		Example: `  seer cp ./data sb-0123:/workspace/data
+  seer cp sb-0123:/workspace/results.csv results.csv`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			from, to := parsePlace(args[0]), parsePlace(args[1])
+			switch {
+			case from.id == "" && to.id != "":
+				return withSandbox(cmd, to.id, func(ctx context.Context, sandbox *seer.Sandbox) error {
+					return sandbox.Upload(ctx, from.path, to.path)
+				})
+			case from.id != "" && to.id == "":
+				return withSandbox(cmd, from.id, func(ctx context.Context, sandbox *seer.Sandbox) error {
+					return sandbox.Download(ctx, from.path, to.path)
+				})
+			default:
+				return usageError{errors.New("give one path of a sandbox, as ID:/path, and one of this machine")}
+			}
+		},
+	}
+}
+
+// place is a path of a sandbox or, without an ID, of this machine.
+type place struct{ id, path string }
+
+// parsePlace takes what begins like a sandbox's ID for one: other names may
+// have colons too.
+func parsePlace(text string) place {
+	id, path, found := strings.Cut(text, ":")
+	if found && strings.HasPrefix(id, "sb-") && !strings.ContainsAny(id, `/\`) {
+		return place{id: id, path: path}
+	}
+	return place{path: text}
+}

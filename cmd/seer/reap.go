@@ -1,0 +1,40 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	seer "github.com/ajobi-uhc/seer-go"
+)
+
+func newReap() *cobra.Command {
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use:   "reap",
+		Short: "End sandboxes whose program is gone",
+		Long: `End the sandboxes that programs of this machine left behind: the program is
+gone, it has not detached from them, and no lease keeps them. Their IDs are
+printed.`,
+		Args: cobra.NoArgs,
+	}
+	asJSON := addJSON(cmd)
+	cmd.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "only print which")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		opts, err := options(cmd)
+		if err != nil {
+			return err
+		}
+		act := seer.Reap
+		if dryRun {
+			act = seer.Orphans
+		}
+		orphans, err := act(cmd.Context(), opts...)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return printJSON(cmd.OutOrStdout(), append([]seer.Info{}, orphans...))
+		}
+		return printIDs(cmd.OutOrStdout(), orphans)
+	}
+	return cmd
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	seer "github.com/ajobi-uhc/seer-go"
+)
+
+func newSnapshot() *cobra.Command {
+	var description, file string
+	cmd := &cobra.Command{
+		Use:   "snapshot ID",
+		Short: "Save a sandbox's file system",
+		Long: `Save a sandbox's file system as it is now, and print the snapshot as JSON. Keep
+it: ` + "`seer restore`" + ` takes it. The sandbox runs on.`,
+		Args: cobra.ExactArgs(1),
+	}
+	cmd.Flags().StringVarP(&description, "message", "m", "", "`text` to keep with the snapshot")
+	cmd.Flags().StringVarP(&file, "output", "o", "", "`file` to write it to (default standard output)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return withSandbox(cmd, args[0], func(ctx context.Context, sandbox *seer.Sandbox) error {
+			snapshot, err := sandbox.Snapshot(ctx, description)
+			if err != nil {
+				return err
+			}
+			if file == "" {
+				return printJSON(cmd.OutOrStdout(), snapshot)
+			}
+			text, err := json.MarshalIndent(snapshot, "", "  ")
+			if err == nil {
+				err = os.WriteFile(file, append(text, '\n'), 0o600)
+			}
+			if err != nil {
+				return fmt.Errorf("write snapshot %s: %w", snapshot.ImageID, err)
+			}
+			return nil
+		})
+	}
+	return cmd
+}
+
+func newRestore() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "restore SNAPSHOT",
+		Short: "Start a sandbox on a saved file system and leave it running",
+		Long: `Start a sandbox on the file system that a snapshot file describes, and leave it
+running, as ` + "`seer up`" + ` does. "-" reads the snapshot from standard input.`,
+		Args: cobra.ExactArgs(1),
+	}
+	asJSON := addJSON(cmd)
+	cmd.Flags().StringVarP(&file, "file", "f", "", "`config` of the new sandbox (default the snapshot's own)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		snapshot, err := readSnapshot(cmd, args[0])
+		if err != nil {
+			return err
+		}
+		config := snapshot.Config
+		if file != "" {
+			if config, err = loadConfig(file); err != nil {
+				return err
+			}
+		}
+		return startAndLeave(cmd, config, *asJSON, func(ctx context.Context, opts ...seer.Option) (*seer.Sandbox, error) {
+			return seer.FromSnapshot(ctx, snapshot, config, opts...)
+		})
+	}
+	return cmd
+}
+
+func readSnapshot(cmd *cobra.Command, path string) (*seer.Snapshot, error) {
+	in := cmd.InOrStdin()
+	if path != "-" {
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, configError{fmt.Errorf("read snapshot: %w", err)}
+		}
+		defer file.Close()
+		in = file
+	}
+	var snapshot seer.Snapshot
+	if err := json.NewDecoder(in).Decode(&snapshot); err != nil {
+		return nil, configError{fmt.Errorf("read snapshot %s: %w", path, err)}
+	}
+	return &snapshot, nil
+}

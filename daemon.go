@@ -1,0 +1,93 @@
+package seer
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/ajobi-uhc/seer-go/internal/modalclient"
+)
+
+// daemonScript starts a service and waits for it inside the sandbox; its
+// docstring says what goes in and out.
+//
+//go:embed python/daemon.py
+var daemonScript string
+
+// daemon is what daemonScript reads.
+type daemon struct {
+	Name      string             `json:"name"`
+	Probe     string             `json:"probe"`
+	Port      int                `json:"port"`
+	Python    *pythonNeeds       `json:"python"`
+	Command   []string           `json:"command"`
+	Directory string             `json:"directory"`
+	Environ   map[string]*string `json:"environ"`
+	Secret    string             `json:"secret"`
+	Config    any                `json:"config"`
+}
+
+type pythonNeeds struct {
+	Modules  []string `json:"modules"`
+	Packages []string `json:"packages"`
+}
+
+// newSecret is a password that is easy to copy.
+func newSecret() string { return strings.ToLower(rand.Text()) }
+
+// runDaemon starts a service, or finds the one that runs, and returns its secret.
+// WaitTimeout bounds it.
+func (s *Sandbox) runDaemon(ctx context.Context, remote *modalclient.Sandbox, wanted daemon) (secret string, err error) {
+	patience := s.config.withDefaults().WaitTimeout
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var answer struct {
+		Secret string `json:"secret"`
+	}
+	err = s.service(limited, remote, daemonScript, wanted, &answer)
+	switch {
+	case err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+		return "", &TimeoutError{Op: "start " + wanted.Name, After: patience, Err: err}
+	case err != nil:
+		return "", fmt.Errorf("start %s: %w", wanted.Name, err)
+	}
+	return answer.Secret, nil
+}
+
+// service runs a constant script that starts something in the sandbox. It
+// reads one JSON object and writes one.
+func (s *Sandbox) service(ctx context.Context, remote *modalclient.Sandbox, script string, in, out any) error {
+	request, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	cmd := s.Command("python", "-c", script)
+	cmd.remote, cmd.Stdin = remote, bytes.NewReader(request)
+	answer, err := cmd.Output(ctx)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(answer, out); err != nil {
+		return fmt.Errorf("read its answer: %w", err)
+	}
+	return nil
+}
+
+// reconnect finds the services of a sandbox that another program started.
+func (s *Sandbox) reconnect(ctx context.Context, remote *modalclient.Sandbox) {
+	if s.config.ExecutionMode == ModeNotebook {
+		if _, err := s.notebookServer(ctx, remote); err != nil {
+			s.opts.logger.WarnContext(ctx, "reconnect to Jupyter", "sandbox", remote.ID(), "error", err)
+		}
+	}
+	if s.config.Debug {
+		if err := s.startVSCode(ctx, remote); err != nil {
+			s.opts.logger.WarnContext(ctx, "reconnect to VS Code", "sandbox", remote.ID(), "error", err)
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package seer
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/ajobi-uhc/seer-go/internal/jupyter"
+)
+
+// NotebookOptions adjusts [NewNotebookSession].
+type NotebookOptions struct {
+	// Name is the notebook's file name, without .ipynb: of the file in the
+	// sandbox's workspace and of the one in OutputDir. "" means a new one.
+	Name string
+	// OutputDir is the directory of this machine where the notebook grows
+	// while the agent works. "" means "outputs".
+	OutputDir string
+	// Resume is a notebook of this machine to go on with: its cells are run
+	// again, and it grows further where it is. Name and OutputDir are its.
+	Resume string
+	// Fork is a notebook of this machine to begin with a copy of, whose cells
+	// are run again. The original stays as it is.
+	Fork string
+	// OnOutput is called for everything that cells show, when they show it,
+	// one call after another for each cell. It should return quickly.
+	OnOutput func(Cell, Output)
+	// MCPName is the name of the MCP server. "" means "seer-notebook".
+	MCPName string
+	// Logger is for what no caller hears of. nil means the sandbox's.
+	Logger *slog.Logger
+}
+
+const notebookSuffix = ".ipynb"
+
+// notebookFile is the notebook of a session on this machine.
+type notebookFile struct {
+	doc  *jupyter.Notebook
+	name string // with its suffix
+	path string // on this machine
+	old  bool   // there are cells to run again
+}
+
+// openNotebook reads or makes the notebook that the options ask for.
+func openNotebook(opts NotebookOptions) (notebookFile, error) {
+	if opts.Resume != "" {
+		if opts.Fork != "" || opts.Name != "" || opts.OutputDir != "" {
+			return notebookFile{}, errors.New("resume notebook: Name, OutputDir and Fork are for other notebooks; leave them empty")
+		}
+		doc, err := readNotebook(opts.Resume)
+		return notebookFile{doc: doc, name: filepath.Base(opts.Resume), path: opts.Resume, old: true}, err
+	}
+	setDefault(&opts.OutputDir, "outputs")
+	if opts.Name == "" {
+		opts.Name = "notebook-" + strings.ToLower(rand.Text()[:8])
+	}
+	if filepath.Base(opts.Name) != opts.Name || opts.Name == "." || opts.Name == ".." || strings.ContainsRune(opts.Name, 0) {
+		return notebookFile{}, fmt.Errorf("name notebook %q: want a file name without directories: %w", opts.Name, fs.ErrInvalid)
+	}
+	file := notebookFile{name: strings.TrimSuffix(opts.Name, notebookSuffix) + notebookSuffix, old: opts.Fork != ""}
+	file.path = filepath.Join(opts.OutputDir, file.name)
+	var err error
+	if opts.Fork != "" {
+		file.doc, err = readNotebook(opts.Fork)
+	} else {
+		file.doc, err = jupyter.NewNotebook(jupyter.KernelSpec{})
+	}
+	if err != nil {
+		return notebookFile{}, err
+	}
+	return file, file.create()
+}
+
+func readNotebook(path string) (*jupyter.Notebook, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("open notebook: %w", err)
+	}
+	doc, err := jupyter.ParseNotebook(data)
+	if err != nil {
+		return nil, fmt.Errorf("open notebook %s: %w", path, err)
+	}
+	return doc, nil
+}
+
+// create claims the name, so that no other session writes to the file.
+func (f notebookFile) create() error {
+	if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
+		return fmt.Errorf("create notebook: %w", err)
+	}
+	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("create notebook: %w; Resume goes on with it", err)
+	}
+	if err != nil {
+		return fmt.Errorf("create notebook: %w", err)
+	}
+	_, err = file.Write(f.doc.Encode())
+	return errors.Join(err, file.Close())
+}
+
+// save replaces the file at once: who reads it sees a whole notebook.
+func (f notebookFile) save(_ context.Context, data []byte) error { return replaceFile(f.path, data) }
+
+func replaceFile(path string, data []byte) error {
+	next, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = next.Write(data)
+	err = errors.Join(err, next.Chmod(0o644), next.Close())
+	if err == nil {
+		err = os.Rename(next.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(next.Name()))
+	}
+	return nil
+}
+
+// keep begins to save the notebook somewhere after every change.
+func (n *notebook) keep(where string, save func(context.Context, []byte) error) {
+	n.savers = append(n.savers, jupyter.NewSaver(n.doc, save, &jupyter.SaverOptions{
+		OnError: func(err error) { n.logger.Warn("save notebook", "file", where, "error", err) },
+	}))
+}

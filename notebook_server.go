@@ -1,0 +1,135 @@
+package seer
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"net"
+	"strconv"
+
+	"github.com/ajobi-uhc/seer-go/internal/jupyter"
+	"github.com/ajobi-uhc/seer-go/internal/modalclient"
+	"github.com/ajobi-uhc/seer-go/internal/plan"
+)
+
+// relayScript reaches a port from inside, where none is open to the outside.
+//
+//go:embed python/relay.py
+var relayScript string
+
+// jupyterRuntime is where the server keeps the connection files of kernels,
+// readable by the sandbox's root alone.
+const (
+	jupyterHome    = "/run/seer/Jupyter"
+	jupyterRuntime = jupyterHome + "/runtime"
+)
+
+// notebookServer is the Jupyter server of a sandbox.
+type notebookServer struct {
+	client *jupyter.Server // nil until it runs
+	url    string          // with the token; "" when no port is open
+}
+
+// JupyterURL is the address of the sandbox's notebook server, with the token
+// that it asks for: it opens in a browser, and it is a secret. It is "" until
+// a server runs, which Start sees to in ModeNotebook and the first notebook
+// session otherwise, and where the network is blocked.
+func (s *Sandbox) JupyterURL() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.jupyter.url
+}
+
+// notebookServer returns a client of the sandbox's Jupyter server, which it
+// starts, and installs, if need be.
+func (s *Sandbox) notebookServer(ctx context.Context, remote *modalclient.Sandbox) (*jupyter.Server, error) {
+	s.jupyterStart.Lock()
+	defer s.jupyterStart.Unlock()
+	s.mu.Lock()
+	client := s.jupyter.client
+	s.mu.Unlock()
+	if client != nil {
+		return client, nil
+	}
+	started, err := s.serveJupyter(ctx, remote)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.jupyter = started
+	s.mu.Unlock()
+	return started.client, nil
+}
+
+func (s *Sandbox) serveJupyter(ctx context.Context, remote *modalclient.Sandbox) (notebookServer, error) {
+	in := s.planInput()
+	port := in.JupyterPort
+	open, err := s.tunnels(ctx, remote)
+	if err != nil {
+		return notebookServer{}, s.callError("find tunnels", err)
+	}
+	base, reachable := open[port]
+	ip := "0.0.0.0"
+	if !reachable {
+		ip = "127.0.0.1"
+	}
+	token, runtime := newSecret(), jupyterRuntime
+	token, err = s.runDaemon(ctx, remote, daemon{
+		Name: "Jupyter", Probe: "jupyter", Port: port,
+		Python:    &pythonNeeds{Modules: []string{"jupyter_server", "ipykernel"}, Packages: plan.NotebookPackages(in)},
+		Command:   append(jupyter.ServerArgs(ip, port, sandboxWorkspace), "--config="+jupyterHome+"/config.json"),
+		Directory: sandboxWorkspace,
+		Environ:   map[string]*string{jupyter.RuntimeVariable: &runtime, jupyter.TokenVariable: nil},
+		Secret:    token,
+		Config:    map[string]any{"IdentityProvider": map[string]string{"token": token}},
+	})
+	if err != nil {
+		return notebookServer{}, err
+	}
+	target := jupyter.Config{BaseURL: base, Token: token, Logger: s.opts.logger}
+	server := notebookServer{url: base + "/?token=" + token}
+	if !reachable {
+		target.BaseURL = "http://127.0.0.1:" + strconv.Itoa(port)
+		target.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return s.dialInside(ctx, remote, port) }
+		server.url = ""
+	}
+	// It answers inside; the way to it may take a moment longer.
+	server.client, err = jupyter.Await(ctx, target)
+	return server, err
+}
+
+// dialInside connects to a port of the sandbox over the streams of a command.
+func (s *Sandbox) dialInside(ctx context.Context, remote *modalclient.Sandbox, port int) (net.Conn, error) {
+	near, far := net.Pipe()
+	cmd := s.Command("python", "-c", relayScript, strconv.Itoa(port))
+	cmd.remote, cmd.Stdin, cmd.Stdout = remote, far, far
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	if err := cmd.Start(life); err != nil {
+		end()
+		return nil, errors.Join(err, near.Close(), far.Close())
+	}
+	go func() {
+		defer end()
+		if err := cmd.Wait(); err != nil {
+			s.opts.logger.Debug("relay ended", "port", port, "error", err)
+		}
+		_ = far.Close() // a pipe always closes
+	}()
+	return near, nil
+}
+
+// closeJupyter drops the connections to the server, which runs on.
+func (s *Sandbox) closeJupyter() {
+	s.mu.Lock()
+	client := s.jupyter.client
+	s.jupyter = notebookServer{}
+	s.mu.Unlock()
+	if client != nil {
+		client.Close()
+	}
+}
+
+func (l *launch) runJupyter(ctx context.Context, _ func(string)) (string, error) {
+	_, err := l.notebookServer(ctx, l.remote)
+	return "", err
+}

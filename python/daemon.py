@@ -1,0 +1,134 @@
+"""Runs a service in the sandbox, unless it runs already, and tells its secret.
+
+Standard input has one JSON object:
+
+    name       of the service, and of its directory below /run/seer
+    probe      "jupyter" or "vscode": how to find out that it is ours
+    port       where it listens
+    python     modules that it needs, and the packages that have them
+    command    arguments; those of Python when python is set
+    directory  where it runs; made if need be
+    environ    what it gets on top of the environment, and null for what not
+    secret     for a new server
+    config     the content of its file config.json, which holds the secret
+
+Standard output gets one JSON object with the secret of the service that
+answers. Secrets are neither arguments nor in any environment.
+"""
+
+import fcntl
+import importlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+
+class Asked(urllib.request.HTTPRedirectHandler):
+    """Hands redirects to the caller."""
+
+    def redirect_request(self, *_):
+        return None
+
+
+def ask(port, path, **details):
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", **details)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), Asked)
+    try:
+        with opener.open(request, timeout=10) as response:
+            return response.status, response.headers, response.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, b""
+    except OSError:
+        return 0, {}, b""
+
+
+def is_jupyter(port, secret):
+    status, _, body = ask(port, "/api/status", headers={"Authorization": f"token {secret}"})
+    return status == 200 and b'"kernels"' in body
+
+
+def is_vscode(port, secret):
+    """Whether VS Code lets in who knows the password, and nobody else."""
+    healthy, _, body = ask(port, "/healthz")
+    if healthy != 200 or b'"status"' not in body:
+        return False
+    stranger, headers, _ = ask(port, "/")
+    if stranger != 302 or "login" not in headers.get("Location", ""):
+        return False
+    status, headers, _ = ask(port, "/login", data=urllib.parse.urlencode({"password": secret}).encode())
+    return status == 302 and "Set-Cookie" in headers
+
+
+PROBES = {"jupyter": is_jupyter, "vscode": is_vscode}
+
+
+def install(modules, packages):
+    if all(importlib.util.find_spec(name) for name in modules):
+        return
+    command = [sys.executable, "-m", "pip", "install", "--no-cache-dir", "--disable-pip-version-check", "--root-user-action=ignore", "--"]
+    if subprocess.call(command + packages, stdin=subprocess.DEVNULL, stdout=sys.stderr) != 0:
+        sys.exit(f"could not install {', '.join(modules)}")
+    importlib.invalidate_caches()
+
+
+def write(path, content):
+    """Writes a file that only we may read."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w") as file:
+        json.dump(content, file)
+
+
+def start(wanted, home, ready):
+    command = wanted["command"]
+    if wanted["python"]:
+        install(wanted["python"]["modules"], wanted["python"]["packages"])
+        command = [sys.executable, *command]
+    os.makedirs(wanted["directory"], exist_ok=True)
+    write(os.path.join(home, "config.json"), wanted["config"])
+    environ = {name: value for name, value in (os.environ | wanted["environ"]).items() if value is not None}
+    path = os.path.join(home, "log")
+    with open(path, "wb") as log:
+        process = subprocess.Popen(
+            command, cwd=wanted["directory"], env=environ,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )
+    while not ready(wanted["secret"]):
+        if process.poll() is not None:
+            with open(path, errors="replace") as log:
+                sys.stderr.write("".join(log.readlines()[-20:]))
+            sys.exit(f"{wanted['name']} ended with status {process.returncode}")
+        time.sleep(0.02)
+
+
+def main():
+    wanted = json.load(sys.stdin)
+    os.umask(0o022)
+    home = os.path.join("/run/seer", wanted["name"])
+    os.makedirs(home, exist_ok=True)
+    os.chmod(home, 0o700)
+
+    def ready(secret):
+        return PROBES[wanted["probe"]](wanted["port"], secret)
+
+    kept = os.path.join(home, "secret.json")
+    with open(os.path.join(home, "lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            with open(kept) as file:
+                secret = json.load(file)
+        except (OSError, ValueError):
+            secret = None
+        if secret is None or not ready(secret):
+            secret = wanted["secret"]
+            start(wanted, home, ready)
+            write(kept, secret)
+    json.dump({"secret": secret}, sys.stdout)
+
+
+main()

@@ -1,0 +1,79 @@
+package seer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/ajobi-uhc/seer-go/internal/rpc"
+)
+
+// ServeError means that an interface file could not be served.
+type ServeError struct {
+	File string // as it was given to Serve
+	// Type is the name of the Python exception, or NothingExposed, Unservable
+	// (a function that cannot be called from outside), ServiceCrashed (the
+	// process died) or ServiceReplaced (the name was served again meanwhile).
+	Type      string
+	Message   string
+	Traceback string // Python's, with the line numbers of the file
+}
+
+// Error ends in the traceback.
+func (e *ServeError) Error() string {
+	if e.Traceback == "" {
+		return fmt.Sprintf("serve %s: %s: %s", e.File, e.Type, e.Message)
+	}
+	return fmt.Sprintf("serve %s: %s", e.File, e.Traceback)
+}
+
+// CallError means that a function was called and did not return.
+type CallError struct {
+	Function string
+	// Type is the name of the Python exception, such as "ValueError", or
+	// UnknownFunction, BadRequest, RequestTooLarge, ServiceCrashed,
+	// ServiceReplaced, ServiceRemoved or Unauthorized.
+	Type      string
+	Message   string
+	Bases     []string // the built-in exceptions that the exception is, nearest first
+	Traceback string   // "" unless the service was served with Tracebacks
+}
+
+// Error names the function, the exception and what it says.
+func (e *CallError) Error() string {
+	return fmt.Sprintf("call %s: %s: %s", e.Function, e.Type, e.Message)
+}
+
+// callError translates what a call returned.
+func (v *Service) callError(function string, err error) error {
+	if failed := (*rpc.CallError)(nil); errors.As(err, &failed) {
+		if failed.Status == http.StatusGatewayTimeout {
+			return &TimeoutError{Op: "call " + function, After: v.timeout}
+		}
+		return &CallError{
+			Function: failed.Function, Type: failed.Type, Message: failed.Message, Bases: failed.Bases, Traceback: failed.Traceback,
+		}
+	}
+	return v.sandbox.serviceError("call "+function, err)
+}
+
+// serviceError translates what a request to the server of functions returned.
+func (s *ScopedSandbox) serviceError(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var load *rpc.LoadError
+	switch {
+	case errors.As(err, &load):
+		return &ServeError{File: load.File, Type: load.Type, Message: load.Message, Traceback: load.Traceback}
+	case errors.Is(err, rpc.ErrNotServed):
+		return fmt.Errorf("%s: no service has this name: %w", doing, ErrNotFound)
+	case errors.Is(err, context.DeadlineExceeded):
+		return &TimeoutError{Op: doing, Err: err}
+	}
+	if _, ended := s.running(); ended != nil {
+		return fmt.Errorf("%s: %w", doing, ended)
+	}
+	return err
+}

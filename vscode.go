@@ -1,0 +1,70 @@
+package seer
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/ajobi-uhc/seer-go/internal/modalclient"
+	"github.com/ajobi-uhc/seer-go/internal/plan"
+)
+
+// vscode is the VS Code of a sandbox, once it runs.
+type vscode struct{ url, password string }
+
+// CodeServerURL is the address of VS Code in the browser, with the workspace
+// directory open, once Start has started it because of Debug; "" otherwise and
+// where the network is blocked. It asks for [Sandbox.CodeServerPassword].
+func (s *Sandbox) CodeServerURL() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.vscode.url
+}
+
+// CodeServerPassword is the password that CodeServerURL asks for, a random one
+// of this sandbox; "" without VS Code.
+func (s *Sandbox) CodeServerPassword() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.vscode.password
+}
+
+func (s *Sandbox) startVSCode(ctx context.Context, remote *modalclient.Sandbox) error {
+	port := s.config.withDefaults().DebugPort
+	open, err := s.tunnels(ctx, remote)
+	if err != nil {
+		return s.callError("find tunnels", err)
+	}
+	url, reachable := open[port]
+	ip := "127.0.0.1"
+	if reachable {
+		ip = "0.0.0.0"
+		url += "/?folder=" + sandboxWorkspace
+	}
+	password := newSecret()
+	password, err = s.runDaemon(ctx, remote, daemon{
+		Name: "VS Code", Probe: "vscode", Port: port,
+		Command:   append(plan.VSCodeCommand(), "--config=/run/seer/VS Code/config.json", sandboxWorkspace),
+		Directory: sandboxWorkspace,
+		Environ:   map[string]*string{"PASSWORD": nil, "HASHED_PASSWORD": nil},
+		Secret:    password,
+		Config: map[string]any{
+			"bind-addr": ip + ":" + strconv.Itoa(port), "auth": "password", "password": password, "cert": false,
+			"disable-telemetry": true, "disable-update-check": true, "disable-workspace-trust": true,
+		},
+	})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.vscode = vscode{url: url, password: password}
+	s.mu.Unlock()
+	return nil
+}
+
+func (l *launch) runVSCode(ctx context.Context, _ func(string)) (string, error) {
+	if err := l.startVSCode(ctx, l.remote); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("on port %d", l.config.withDefaults().DebugPort), nil
+}
