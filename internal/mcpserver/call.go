@@ -19,23 +19,33 @@ const (
 // tool adds a tool. Its handler's context ends with the call, with its
 // cancellation and with the server; what the handler gives to output, the
 // client hears while the call runs.
-func tool[In any](s *Server, name, description string, handle func(ctx context.Context, in In, output func(string)) (*mcp.CallToolResult, error)) {
+func tool[In any](s *Server, name, description string, handle func(ctx context.Context, in In, output func(string)) (Outcome, error)) {
 	mcp.AddTool(s.mcp, &mcp.Tool{Name: name, Description: description}, func(ctx context.Context, request *mcp.CallToolRequest, in In) (*mcp.CallToolResult, any, error) {
 		ctx, stop := s.bound(ctx)
 		defer stop()
 		progress := watch(ctx, request)
 		defer progress.stop()
-		result, err := handle(ctx, in, progress.output)
-		if err != nil {
-			// What was shown before the failure helps to understand it.
-			if result == nil || len(result.Content) == 0 {
-				return nil, nil, err
-			}
-			result.IsError = true
-			result.Content = append(result.Content, &mcp.TextContent{Text: "error: " + err.Error()})
+		outcome, err := handle(ctx, in, progress.output)
+		if err == nil {
+			return shown(outcome), nil, nil
 		}
+		if outcome.Text == "" && len(outcome.Images) == 0 {
+			return nil, nil, err
+		}
+		// What was shown before the failure helps to understand it.
+		result := shown(outcome)
+		result.IsError = true
+		result.Content = append(result.Content, &mcp.TextContent{Text: "error: " + err.Error()})
 		return result, nil, nil
 	})
+}
+
+// said is the outcome of what has nothing else to show.
+func said(err error, format string, args ...any) (Outcome, error) {
+	if err != nil {
+		return Outcome{}, err
+	}
+	return Outcome{Text: fmt.Sprintf(format, args...)}, nil
 }
 
 func text(text string) *mcp.CallToolResult {

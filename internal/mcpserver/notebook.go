@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-
-	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
 type nothing struct{}
@@ -30,27 +28,30 @@ type readNotebookInput struct {
 
 func (s *Server) notebook(n Notebook) {
 	tool(s, "execute_code", "Execute Python code in a new cell of the notebook. Variables stay for later cells. Returns what the cell shows, images included.",
-		func(ctx context.Context, in codeInput, output func(string)) (*mcp.CallToolResult, error) {
+		func(ctx context.Context, in codeInput, output func(string)) (Outcome, error) {
 			cell, err := n.ExecuteCell(ctx, in.Code, output)
-			return shown(cell.Outcome), err
+			return cell.Outcome, err
 		})
 	tool(s, "add_markdown", "Add a Markdown cell to the end of the notebook.",
-		func(ctx context.Context, in markdownInput, _ func(string)) (*mcp.CallToolResult, error) {
+		func(ctx context.Context, in markdownInput, _ func(string)) (Outcome, error) {
 			cell, err := n.AddMarkdown(ctx, in.Source)
-			return text("Added cell " + cell.ID + "."), err
+			return said(err, "Added cell %s.", cell.ID)
 		})
 	tool(s, "edit_cell", "Replace the source of a cell and, if asked, execute it again in its place.",
-		func(ctx context.Context, in editInput, output func(string)) (*mcp.CallToolResult, error) {
+		func(ctx context.Context, in editInput, output func(string)) (Outcome, error) {
 			cell, err := n.EditCell(ctx, in.Cell, in.Source, in.Run, output)
-			if err == nil && !in.Run {
-				return text("Changed cell " + cell.ID + "."), nil
+			if !in.Run {
+				return said(err, "Changed cell %s.", cell.ID)
 			}
-			return shown(cell.Outcome), err
+			return cell.Outcome, err
 		})
 	tool(s, "read_notebook", "Show the cells of the notebook: IDs, sources and outputs.",
-		func(ctx context.Context, in readNotebookInput, _ func(string)) (*mcp.CallToolResult, error) {
+		func(ctx context.Context, in readNotebookInput, _ func(string)) (Outcome, error) {
 			cells, err := n.Cells(ctx)
-			return text(cellsText(cells, in.SkipOutputs)), err
+			if err != nil {
+				return Outcome{}, err
+			}
+			return Outcome{Text: cellsText(cells, in.SkipOutputs)}, nil
 		})
 	s.control(n, "kernel")
 }
@@ -62,12 +63,12 @@ type controlled interface {
 
 func (s *Server) control(c controlled, what string) {
 	tool(s, "interrupt", "Interrupt the code that the "+what+" is running, as Ctrl-C does. Variables stay.",
-		func(ctx context.Context, _ nothing, _ func(string)) (*mcp.CallToolResult, error) {
-			return text("Interrupted."), c.Interrupt(ctx)
+		func(ctx context.Context, _ nothing, _ func(string)) (Outcome, error) {
+			return said(c.Interrupt(ctx), "Interrupted.")
 		})
 	tool(s, "restart", "Restart the "+what+". All variables are lost.",
-		func(ctx context.Context, _ nothing, _ func(string)) (*mcp.CallToolResult, error) {
-			return text("Restarted."), c.Restart(ctx)
+		func(ctx context.Context, _ nothing, _ func(string)) (Outcome, error) {
+			return said(c.Restart(ctx), "Restarted.")
 		})
 }
 

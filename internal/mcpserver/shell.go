@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
 type commandInput struct {
@@ -36,60 +34,52 @@ type uploadInput struct {
 
 func (s *Server) python(p Python) {
 	tool(s, "run_python", "Run Python code. Variables stay for later calls. Returns what the code prints, the value of its last expression, and images.",
-		func(ctx context.Context, in codeInput, output func(string)) (*mcp.CallToolResult, error) {
-			outcome, err := p.RunPython(ctx, in.Code, output)
-			return shown(outcome), err
+		func(ctx context.Context, in codeInput, output func(string)) (Outcome, error) {
+			return p.RunPython(ctx, in.Code, output)
 		})
 	s.control(p, "Python interpreter")
 }
 
 func (s *Server) shell(sh Shell) {
 	tool(s, "run_command", "Run a command with bash in the workspace directory. Returns what it prints.",
-		func(ctx context.Context, in commandInput, output func(string)) (*mcp.CallToolResult, error) {
-			outcome, err := sh.RunCommand(ctx, in.Command, output)
-			return shown(outcome), err
+		func(ctx context.Context, in commandInput, output func(string)) (Outcome, error) {
+			return sh.RunCommand(ctx, in.Command, output)
 		})
 }
 
 func (s *Server) files(f Files) {
 	tool(s, "read_file", "Read a text file.",
-		func(ctx context.Context, in pathInput, _ func(string)) (*mcp.CallToolResult, error) {
+		func(ctx context.Context, in pathInput, _ func(string)) (Outcome, error) {
 			data, err := f.ReadFile(ctx, in.Path)
-			if err != nil {
-				return nil, err
+			if err == nil && !utf8.Valid(data) {
+				err = fmt.Errorf("read %s: not a text file (%d bytes)", in.Path, len(data))
 			}
-			if !utf8.Valid(data) {
-				return nil, fmt.Errorf("read %s: not a text file (%d bytes)", in.Path, len(data))
-			}
-			return text(string(data)), nil
+			return said(err, "%s", data)
 		})
 	tool(s, "write_file", "Write a text file, with its parent directories. Replaces one that is there.",
-		func(ctx context.Context, in writeInput, _ func(string)) (*mcp.CallToolResult, error) {
-			if err := f.WriteFile(ctx, in.Path, []byte(in.Content)); err != nil {
-				return nil, err
-			}
-			return text(fmt.Sprintf("Wrote %d bytes.", len(in.Content))), nil
+		func(ctx context.Context, in writeInput, _ func(string)) (Outcome, error) {
+			return said(f.WriteFile(ctx, in.Path, []byte(in.Content)), "Wrote %d bytes.", len(in.Content))
 		})
 	tool(s, "list_files", "List a directory: a size or \"dir\", and the name, a line each.",
-		func(ctx context.Context, in listInput, _ func(string)) (*mcp.CallToolResult, error) {
+		func(ctx context.Context, in listInput, _ func(string)) (Outcome, error) {
 			return list(ctx, f, in.Path)
 		})
 	tool(s, "upload_file", "Store binary data, or copy a file or directory from where this server runs.",
-		func(ctx context.Context, in uploadInput, _ func(string)) (*mcp.CallToolResult, error) {
+		func(ctx context.Context, in uploadInput, _ func(string)) (Outcome, error) {
 			return upload(ctx, f, in)
 		})
 }
 
-func list(ctx context.Context, f Files, dir string) (*mcp.CallToolResult, error) {
+func list(ctx context.Context, f Files, dir string) (Outcome, error) {
 	if dir == "" {
 		dir = "."
 	}
 	entries, err := f.ListFiles(ctx, dir)
 	if err != nil {
-		return nil, err
+		return Outcome{}, err
 	}
 	if len(entries) == 0 {
-		return text("(empty)"), nil
+		return Outcome{Text: "(empty)"}, nil
 	}
 	var b strings.Builder
 	for _, e := range entries {
@@ -99,25 +89,19 @@ func list(ctx context.Context, f Files, dir string) (*mcp.CallToolResult, error)
 		}
 		fmt.Fprintf(&b, "%10s  %s\n", size, e.Name())
 	}
-	return text(b.String()), nil
+	return Outcome{Text: b.String()}, nil
 }
 
-func upload(ctx context.Context, f Files, in uploadInput) (*mcp.CallToolResult, error) {
+func upload(ctx context.Context, f Files, in uploadInput) (Outcome, error) {
 	if (in.Data == "") == (in.Source == "") {
-		return nil, errors.New("upload: give either data or source")
+		return Outcome{}, errors.New("upload: give either data or source")
 	}
 	if in.Source != "" {
-		if err := f.Upload(ctx, in.Source, in.Path); err != nil {
-			return nil, err
-		}
-		return text("Uploaded."), nil
+		return said(f.Upload(ctx, in.Source, in.Path), "Uploaded.")
 	}
 	data, err := base64.StdEncoding.DecodeString(in.Data)
 	if err != nil {
-		return nil, fmt.Errorf("upload: data is not base64: %w", err)
+		return Outcome{}, fmt.Errorf("upload: data is not base64: %w", err)
 	}
-	if err := f.WriteFile(ctx, in.Path, data); err != nil {
-		return nil, err
-	}
-	return text(fmt.Sprintf("Wrote %d bytes.", len(data))), nil
+	return said(f.WriteFile(ctx, in.Path, data), "Wrote %d bytes.", len(data))
 }
