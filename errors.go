@@ -99,11 +99,11 @@ type BuildError struct {
 }
 
 func (e *BuildError) Error() string {
-	text := "build image: " + e.Layer
-	if e.Err != nil {
-		text += ": " + e.Err.Error()
+	text := "build image: " + e.Layer + " failed"
+	if tail := quotedTail(e.Log); tail != "" || e.Err == nil {
+		return text + ":" + tail
 	}
-	return text + quotedTail(e.Log)
+	return text + ": " + e.Err.Error()
 }
 
 // Unwrap returns Err.
@@ -182,7 +182,13 @@ type StartError struct {
 	Err  error
 }
 
-func (e *StartError) Error() string { return "start sandbox: " + e.Step + ": " + e.Err.Error() }
+func (e *StartError) Error() string {
+	text := e.Err.Error()
+	if !strings.HasPrefix(text, e.Step+": ") {
+		text = e.Step + ": " + text
+	}
+	return "start sandbox: " + text
+}
 
 // Unwrap returns Err.
 func (e *StartError) Unwrap() error { return e.Err }

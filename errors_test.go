@@ -27,7 +27,7 @@ func TestErrorTexts(t *testing.T) {
 		"exec: timed out after 1m30s":                            &TimeoutError{Op: "exec", After: 90 * time.Second, Err: context.DeadlineExceeded},
 		"wait: timed out: EOF":                                   &TimeoutError{Op: "wait", Err: io.EOF},
 		"start sandbox: build image: EOF":                        &StartError{Step: "build image", Err: io.EOF},
-		"build image: Python packages: EOF\n    no such package": &BuildError{Layer: "Python packages", Log: "no such package\n", Err: io.EOF},
+		"build image: Python packages failed:\n    no such package": &BuildError{Layer: "Python packages", Log: "no such package\n", Err: io.EOF},
 		"invalid config: GPU: what":                              &ConfigError{Problems: []Problem{{Field: "GPU", Message: "what"}}},
 		"invalid config: c.yaml: what":                           &ConfigError{File: "c.yaml", Problems: []Problem{{Message: "what"}}},
 	} {

@@ -8,6 +8,7 @@ import (
 // EventKind tells what an [Event] reports.
 type EventKind string
 
+// The kinds of events.
 const (
 	EventStarted  EventKind = "started"  // a step begins
 	EventOutput   EventKind = "output"   // a line that the step printed, in Text

@@ -128,7 +128,7 @@ func TestConfigErrorsComeBeforeAnything(t *testing.T) {
 		GPU:            "A 100",
 		Timeout:        25 * time.Hour,
 		Secrets:        []string{"SEER_TEST_NO_SUCH_SECRET"},
-		PythonPackages: []string{"torch; rm -rf /"},
+		PythonPackages: []string{"torch;rm -rf"},
 		LocalFiles:     []seer.Mount{{Source: "no-such-file", Target: "relative"}}, // D24
 	}
 	_, err := seer.NewSandbox(config, seer.WithBackend(server.Backend())).Start(t.Context())

@@ -24,7 +24,8 @@ var (
 
 const (
 	specifier = `(===?|~=|!=|<=?|>=?) *[A-Za-z0-9.*+!_-]+`
-	marker    = `( *; *[A-Za-z0-9_.'"<>=!~() -]+)?`
+	marker    = `( *; *` + condition + `( +(and|or) +` + condition + `)*)?`
+	condition = `\(* *[A-Za-z_.'"0-9-]+ *(===?|~=|!=|<=?|>=?| in | not in ) *[A-Za-z0-9_.'" -]*[A-Za-z0-9_.'"] *\)*`
 )
 
 func (v *validator) image() {

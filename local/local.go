@@ -95,7 +95,11 @@ func (s *server) open(ctx context.Context) (seer.Endpoint, error) {
 		if err != nil {
 			return seer.Endpoint{}, err
 		}
-		started, err := start(ctx, settings{dir: dir, allow: s.allow, logger: s.logger})
+		logger := s.logger
+		if logger == nil {
+			logger = slog.New(warnings{slog.Default().Handler()})
+		}
+		started, err := start(ctx, settings{dir: dir, allow: s.allow, logger: logger})
 		if err != nil {
 			return seer.Endpoint{}, fmt.Errorf("start local backend: %w", err)
 		}

@@ -48,7 +48,7 @@ func benchmarkRaw(b *testing.B, config jupyter.Config, kernelID string) {
 	const code = `{"code":"x = 1","silent":false,"store_history":true,"user_expressions":{},"allow_stdin":false,"stop_on_error":false}`
 	config.Dial = nil
 	client := jupyter.HTTPClientForTest(config)
-	conn, _, err := websocket.Dial(b.Context(), config.BaseURL+"api/kernels/"+kernelID+"/channels?session_id=raw", &websocket.DialOptions{ //nolint:bodyclose // the websocket owns it
+	conn, _, err := websocket.Dial(b.Context(), config.BaseURL+"api/kernels/"+kernelID+"/channels?session_id=raw", &websocket.DialOptions{
 		HTTPClient:   client,
 		HTTPHeader:   http.Header{"Authorization": {"token " + config.Token}},
 		Subprotocols: []string{"v1.kernel.websocket.jupyter.org"},

@@ -30,7 +30,7 @@ func testIdentity(t *testing.T, running *jupytertest.Server) {
 		kernel := start(t, await(t, running.Config))
 		url := running.Config.BaseURL + "api/kernels/" + kernel.ID() + "/channels"
 		for _, token := range []string{"", "wrong"} {
-			conn, resp, err := websocket.Dial(within(t), url, &websocket.DialOptions{ //nolint:bodyclose // the websocket owns it
+			conn, resp, err := websocket.Dial(within(t), url, &websocket.DialOptions{
 				HTTPHeader: http.Header{"Authorization": {"token " + token}},
 			})
 			if !assert.Error(t, err) {

@@ -180,7 +180,7 @@ func TestErrorsHaveKinds(t *testing.T) {
 	w := newWorld(t, idle())
 	_, err := w.Volume(t.Context(), "none", false)
 	require.ErrorIs(t, err, modalclient.ErrNotFound)
-	_, err = w.Client.Sandbox(t.Context(), "sb-0123456789012345678901")
+	_, err = w.Sandbox(t.Context(), "sb-0123456789012345678901")
 	require.ErrorIs(t, err, modalclient.ErrNotFound)
 	require.ErrorIs(t, w.ImageExists(t.Context(), "im-0123456789012345678901"), modalclient.ErrNotFound)
 	require.NoError(t, w.DeleteImage(t.Context(), "im-0123456789012345678901"))

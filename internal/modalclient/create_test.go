@@ -149,7 +149,7 @@ func TestReadyWaitsForCapacity(t *testing.T) {
 func TestReadyOfAnEndedSandbox(t *testing.T) {
 	w := newWorld(t, idle())
 	s := w.sandbox(t)
-	other, err := w.Client.Sandbox(t.Context(), s.ID())
+	other, err := w.Sandbox(t.Context(), s.ID())
 	require.NoError(t, err)
 	require.NoError(t, other.Terminate(t.Context()))
 	require.NoError(t, other.Terminate(t.Context()))
@@ -199,7 +199,7 @@ func TestLogsEndWithTheSandbox(t *testing.T) {
 	s := w.sandbox(t)
 	w.intercept(func(_ context.Context, call modalserver.Call) error {
 		if call.Method == "SandboxGetLogs" {
-			go func() { _ = s.Terminate(context.Background()) }() //nolint:usetesting // outlives the test's context
+			go func() { _ = s.Terminate(context.Background()) }()
 		}
 		return nil
 	})

@@ -25,7 +25,7 @@ func host(t testing.TB) runtime.Runtime {
 }
 
 func runHere(ctx context.Context, dir string, e scripted.Exec) scripted.Result {
-	cmd := exec.Command(e.Args[0], e.Args[1:]...) //nolint:noctx // ended below, session and all
+	cmd := exec.Command(e.Args[0], e.Args[1:]...)
 	cmd.Env = append(append(os.Environ(), "PATH=/usr/local/bin:/usr/bin:/bin"), e.Env...)
 	if cmd.Dir = e.Dir; cmd.Dir == "" || cmd.Dir == "/" { // the sandbox's own
 		cmd.Dir = dir

@@ -50,7 +50,7 @@ func running(t testing.TB, text string) []string {
 }
 
 // plant starts a tree and returns once it runs, with the text in its command lines.
-func plant(t *testing.T, ctx context.Context, s *modalclient.Sandbox, timeout time.Duration) (*modalclient.Process, string) {
+func plant(ctx context.Context, t *testing.T, s *modalclient.Sandbox, timeout time.Duration) (*modalclient.Process, string) {
 	t.Helper()
 	mark := "tree-" + uuid.NewString()
 	p, err := s.Exec(ctx, modalclient.ExecSpec{Args: []string{"sh", "-c", tree, mark}, Timeout: timeout})
@@ -66,7 +66,7 @@ func TestCancelKillsTheWholeTree(t *testing.T) {
 	s := newWorld(t, host(t)).sandbox(t)
 	cause := errors.New("changed my mind")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	p, mark := plant(t, ctx, s, 0)
+	p, mark := plant(ctx, t, s, 0)
 	cancel(cause)
 	_, _, err := p.Wait(t.Context())
 	require.ErrorIs(t, err, cause)
@@ -77,7 +77,7 @@ func TestCancelKillsTheWholeTree(t *testing.T) {
 
 func TestTimeoutKillsTheWholeTree(t *testing.T) {
 	s := newWorld(t, host(t)).sandbox(t)
-	p, mark := plant(t, t.Context(), s, 1500*time.Millisecond)
+	p, mark := plant(t.Context(), t, s, 1500*time.Millisecond)
 	_, _, err := p.Wait(t.Context())
 	var timeout *modalclient.TimeoutError
 	require.ErrorAs(t, err, &timeout)
@@ -95,8 +95,8 @@ func TestTimeoutKeepsWhatWasRead(t *testing.T) {
 
 func TestKill(t *testing.T) {
 	s := newWorld(t, host(t)).sandbox(t)
-	p, mark := plant(t, t.Context(), s, 0)
-	bystander, other := plant(t, t.Context(), s, 0)
+	p, mark := plant(t.Context(), t, s, 0)
+	bystander, other := plant(t.Context(), t, s, 0)
 	require.NoError(t, p.Kill(t.Context()))
 	assert.Empty(t, running(t, mark))
 	assert.NotEmpty(t, running(t, other), "another command's processes")
