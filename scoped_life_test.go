@@ -166,8 +166,9 @@ func TestTheServerOfFunctionsIsKilled(t *testing.T) {
 	tools := serveText(t, scoped, "tools", whoProgram)
 	library := localSession(t, tools.Library())
 	execText(t, library, "import tools; tools.who()")
-	out, err := scoped.Exec(t.Context(), `kill -KILL $(pgrep -f '^\S+ /run/seer/functions/server$'); while pgrep -f /run/seer/functions/server; do sleep 0.01; done`)
-	require.NoError(t, err, out)
+	const server = `'^[^ ]+ /run/seer/functions/server$'`
+	_, err := scoped.Exec(within(t, time.Minute), "pkill -KILL -f "+server+"; while pgrep -f "+server+"; do sleep 0.01; done")
+	require.NoError(t, err)
 	require.Error(t, tools.Call(within(t, time.Minute), "who", nil, nil))
 
 	names, err := scoped.Services(t.Context())
@@ -180,7 +181,7 @@ func TestTheServerOfFunctionsIsKilled(t *testing.T) {
 
 func TestAnotherProgramOnTheRPCPort(t *testing.T) { // D11
 	scoped := startScoped(t, seer.SandboxConfig{WaitTimeout: 20 * time.Second})
-	_, err := scoped.Exec(t.Context(), `python -m http.server 8080 >/dev/null 2>&1 & until python -c 'import urllib.request as r; r.urlopen("http://127.0.0.1:8080")'; do sleep 0.05; done 2>/dev/null`)
+	_, err := scoped.Exec(within(t, time.Minute), `python -m http.server 8080 >/dev/null 2>&1 & until python -c 'import urllib.request as r; r.urlopen("http://127.0.0.1:8080")'; do sleep 0.05; done 2>/dev/null`)
 	require.NoError(t, err)
 	path := filepath.Join(write(t, map[string]string{"tools.py": whoProgram}), "tools.py")
 	_, err = scoped.Serve(within(t, time.Minute), path, nil)
