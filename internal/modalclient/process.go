@@ -58,6 +58,7 @@ type Process struct {
 
 	sandbox *Sandbox
 	task    *task
+	input   *input // Stdin; nil without
 	id      string
 	marker  string // in the environment of the command and what it starts
 
@@ -348,13 +349,14 @@ func (p *Process) streams(spec ExecSpec) {
 		p.Stderr = &output{process: p, fd: pb.TaskExecStdioFileDescriptor_TASK_EXEC_STDIO_FILE_DESCRIPTOR_STDERR}
 	}
 	if spec.Stdin || spec.PTY {
-		p.Stdin = &input{process: p}
+		p.input = &input{process: p}
+		p.Stdin = p.input
 	}
 }
 
 func (p *Process) sendHeader(header []byte, spec ExecSpec) error {
-	in, reads := p.Stdin.(*input)
-	if !reads {
+	in := p.input
+	if in == nil {
 		in = &input{process: p}
 	}
 	err := in.send(header, !spec.Stdin)

@@ -11,7 +11,12 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-const stdinChunk = 1 << 20 // bytes in one TaskExecStdinWrite
+const (
+	// stdinChunk is the most bytes in one TaskExecStdinWrite, which costs a
+	// round trip. Modal's own clients send up to 16 MiB.
+	stdinChunk = 4 << 20
+	firstChunk = 32 << 10 // bytes read at a time from a source that may have few
+)
 
 // output reads one stream of a command, from where it was over as many
 // connections as it takes. It starts no goroutine.
@@ -145,7 +150,7 @@ func (in *input) Write(p []byte) (int, error) {
 
 // ReadFrom makes io.Copy use large messages, without waiting to fill them.
 func (in *input) ReadFrom(r io.Reader) (int64, error) {
-	buffer := make([]byte, stdinChunk)
+	buffer := make([]byte, firstChunk)
 	var total int64
 	for {
 		n, err := r.Read(buffer)
@@ -154,6 +159,9 @@ func (in *input) ReadFrom(r io.Reader) (int64, error) {
 				return total, err
 			}
 			total += int64(n)
+		}
+		if n == len(buffer) && n < stdinChunk {
+			buffer = make([]byte, 2*n)
 		}
 		if errors.Is(err, io.EOF) {
 			return total, nil

@@ -1,7 +1,6 @@
 package modalclient
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	_ "embed"
@@ -66,7 +65,7 @@ func (s *Sandbox) run(ctx context.Context, spec ExecSpec, stdin io.Reader, stdou
 	streams.Go(func() { _, _ = io.Copy(stderr, p.Stderr) }) // Wait reports what matters
 	if stdin != nil {
 		streams.Go(func() {
-			if err := feed(p.Stdin, stdin); err != nil {
+			if err := p.input.feed(stdin); err != nil {
 				cancel(err)
 			}
 		})
@@ -85,25 +84,22 @@ func (s *Sandbox) run(ctx context.Context, spec ExecSpec, stdin io.Reader, stdou
 	return outcome{code: code, signal: signal, stderr: stderr.String()}, err
 }
 
-// feed copies r to a command in messages of full size. That the command stops
-// reading is its own affair.
-func feed(w io.WriteCloser, r io.Reader) error {
-	buffered := bufio.NewReaderSize(r, stdinChunk)
-	chunk := make([]byte, stdinChunk)
-	for {
-		n, err := io.ReadFull(buffered, chunk)
-		if n > 0 {
-			if _, err := w.Write(chunk[:n]); err != nil {
-				return ignoreDone(err)
-			}
-		}
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return ignoreDone(w.Close())
-		}
+// feed sends all of r and then the end, in as few messages as it takes. That
+// the command stops reading is its own affair.
+func (in *input) feed(r io.Reader) error {
+	var chunk bytes.Buffer
+	for last := false; !last; {
+		chunk.Reset()
+		n, err := chunk.ReadFrom(io.LimitReader(r, stdinChunk))
 		if err != nil {
 			return err
 		}
+		last = n < stdinChunk
+		if err := in.send(chunk.Bytes(), last); err != nil {
+			return ignoreDone(err)
+		}
 	}
+	return nil
 }
 
 func ignoreDone(err error) error {
