@@ -32,6 +32,7 @@ type notebook struct {
 	logger   *slog.Logger
 	rerun    []CellResult
 	models   func(context.Context) (code string, err error) // nil = none are loaded
+	loaded   bool                                           // models are in variables
 
 	mu      sync.Mutex
 	environ map[string]string // what libraries need
@@ -180,6 +181,36 @@ func (n *notebook) Restart(ctx context.Context) error {
 		return err
 	}
 	return n.initialize(ctx, inits)
+}
+
+// populate fills a new kernel with what the workspace and the file bring.
+func (n *notebook) populate(ctx context.Context, workspace *Workspace, file notebookFile) error {
+	if err := n.adopt(ctx, workspace); err != nil {
+		return err
+	}
+	load := n.ExecHidden
+	if workspace != nil && workspace.ShowModelLoading && !file.old {
+		load = n.Exec
+	}
+	var err error
+	if n.loaded, err = n.loadModels(ctx, load); err != nil {
+		return err
+	}
+	if err := n.adoptInit(ctx, workspace); err != nil {
+		return err
+	}
+	if !file.old {
+		return nil
+	}
+	return n.runAgain(ctx)
+}
+
+// extend gives the kernel what another workspace brings.
+func (n *notebook) extend(ctx context.Context, workspace *Workspace) error {
+	if err := n.adopt(ctx, workspace); err != nil {
+		return err
+	}
+	return n.adoptInit(ctx, workspace)
 }
 
 // adopt gives the kernel the variables of a workspace that was applied, now

@@ -20,7 +20,6 @@ type NotebookSession struct {
 	*notebook
 	sandbox *Sandbox
 	file    notebookFile
-	loaded  bool // models are in variables
 }
 
 var _ Session = (*NotebookSession)(nil)
@@ -71,26 +70,10 @@ func (s *NotebookSession) begin(ctx context.Context, workspace *Workspace) error
 	}
 	s.keep(remotePath, func(ctx context.Context, data []byte) error { return s.sandbox.WriteFile(ctx, remotePath, data) })
 	s.keep(s.file.path, s.file.save)
-	if err := s.adopt(ctx, workspace); err != nil {
-		return err
-	}
 	if workspace == nil || !workspace.SkipModelPreload {
 		s.models = s.sandbox.preloadModels
-		load := s.ExecHidden
-		if workspace != nil && workspace.ShowModelLoading {
-			load = s.Exec
-		}
-		if s.loaded, err = s.loadModels(ctx, load); err != nil {
-			return err
-		}
 	}
-	if err := s.adoptInit(ctx, workspace); err != nil {
-		return err
-	}
-	if s.file.old {
-		return s.runAgain(ctx)
-	}
-	return nil
+	return s.populate(ctx, workspace, s.file)
 }
 
 // Setup adds a workspace, as [Session] says.
@@ -98,10 +81,7 @@ func (s *NotebookSession) Setup(ctx context.Context, workspace *Workspace) error
 	if err := workspace.apply(ctx, sandboxPlace{s.sandbox}); err != nil {
 		return err
 	}
-	if err := s.adopt(ctx, workspace); err != nil {
-		return err
-	}
-	return s.adoptInit(ctx, workspace)
+	return s.extend(ctx, workspace)
 }
 
 // ModelInfoText tells an agent which models and repositories there are, and

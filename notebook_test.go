@@ -2,13 +2,22 @@ package seer_test
 
 import (
 	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/seertest"
 )
 
 // startNotebook starts a session that ends with the test.
@@ -23,19 +32,363 @@ func startNotebook(t *testing.T, sandbox *seer.Sandbox, workspace *seer.Workspac
 	return session
 }
 
-func TestNotebookOnTheSpot(t *testing.T) {
-	sandbox := startSandbox(t, seer.SandboxConfig{})
-	assert.Empty(t, sandbox.JupyterURL())
-	session := startNotebook(t, sandbox, nil, seer.NotebookOptions{})
-	result, err := session.Exec(within(t, time.Minute), "print('hi')\n6*7")
-	require.NoError(t, err)
-	assert.Equal(t, "hi\n42", result.Text())
-	t.Log(sandbox.JupyterURL() != "", session.NotebookPath())
-}
-
 func closeSession(t *testing.T, session seer.Session) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()
 	require.NoError(t, session.Close(ctx))
+	require.NoError(t, session.Close(ctx), "closing twice")
+}
+
+// text runs a cell that succeeds.
+func text(t *testing.T, session seer.Session, code string) string {
+	t.Helper()
+	result, err := session.Exec(within(t, time.Minute), code)
+	require.NoError(t, err)
+	return result.Text()
+}
+
+// The document's own lines: the config says nothing of notebooks.
+func TestNotebookInstalledOnTheSpot(t *testing.T) {
+	t.Parallel()
+	server := seertest.NewServer(t)
+	sandbox := startOn(t, server, seer.SandboxConfig{})
+	assert.Empty(t, sandbox.JupyterURL())
+	session := startNotebook(t, sandbox, nil, seer.NotebookOptions{})
+	assert.Equal(t, "hi\n42", text(t, session, "print('hi')\n6*7"))
+
+	// A server that another program started is found, with its token.
+	again, err := seer.FromID(t.Context(), sandbox.SandboxID(), seer.WithBackend(server.Backend()))
+	require.NoError(t, err)
+	other := startNotebook(t, again, nil, seer.NotebookOptions{})
+	assert.Equal(t, "5", text(t, other, "2+3"))
+	assert.Equal(t, sandbox.JupyterURL(), again.JupyterURL())
+	closeSession(t, other)
+	require.NoError(t, again.Close())
+}
+
+func TestNotebookMode(t *testing.T) {
+	t.Parallel()
+	server := seertest.NewServer(t)
+	sandbox := startOn(t, server, seer.SandboxConfig{ExecutionMode: seer.ModeNotebook, Env: map[string]string{"GREETING": "hello"}})
+	t.Run("token", func(t *testing.T) { t.Parallel(); testJupyterToken(t, sandbox) })
+	t.Run("cells", func(t *testing.T) { t.Parallel(); testCells(t, sandbox) })
+	t.Run("file", func(t *testing.T) { t.Parallel(); testNotebookFile(t, sandbox) })
+	t.Run("workspace", func(t *testing.T) { t.Parallel(); testNotebookWorkspace(t, sandbox) })
+	t.Run("interrupt", func(t *testing.T) { t.Parallel(); testNotebookInterrupt(t, sandbox) })
+	t.Run("death", func(t *testing.T) { t.Parallel(); testKernelDeath(t, sandbox) })
+	t.Run("side by side", func(t *testing.T) { t.Parallel(); testSideBySide(t, sandbox) })
+	t.Run("resume and fork", func(t *testing.T) { t.Parallel(); testResumeAndFork(t, sandbox) })
+}
+
+func testJupyterToken(t *testing.T, sandbox *seer.Sandbox) {
+	address, err := url.Parse(sandbox.JupyterURL())
+	require.NoError(t, err)
+	token := address.Query().Get("token")
+	require.NotEmpty(t, token)
+	for _, wrong := range []string{"", "?token=wrong"} {
+		status, _ := get(t, http.DefaultClient, address.ResolveReference(&url.URL{Path: "/api/kernels"}).String()+wrong)
+		assert.Equal(t, http.StatusForbidden, status)
+		channels := address.ResolveReference(&url.URL{Path: "/api/kernels/00000000-0000-0000-0000-000000000000/channels"}).String()
+		conn, response, err := websocket.Dial(within(t, time.Minute), channels+wrong, nil)
+		if !assert.Error(t, err) {
+			_ = conn.CloseNow()
+			continue
+		}
+		require.NotNil(t, response)
+		assert.Equal(t, http.StatusForbidden, response.StatusCode)
+	}
+	status, _ := get(t, http.DefaultClient, address.ResolveReference(&url.URL{Path: "/api/kernels", RawQuery: address.RawQuery}).String())
+	assert.Equal(t, http.StatusOK, status)
+
+	out, err := sandbox.Exec(within(t, time.Minute), "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' '\\n'")
+	require.NoError(t, err)
+	assert.Contains(t, out, "jupyter_server")
+	assert.NotContains(t, out, token)
+}
+
+func testCells(t *testing.T, sandbox *seer.Sandbox) {
+	var mu sync.Mutex
+	var streamed []string
+	session := startNotebook(t, sandbox, nil, seer.NotebookOptions{OnOutput: func(_ seer.Cell, o seer.Output) {
+		mu.Lock()
+		defer mu.Unlock()
+		streamed = append(streamed, o.Text)
+	}})
+	assert.Equal(t, "/workspace hello", strings.TrimSpace(text(t, session, "import os\nprint(os.getcwd(), os.environ['GREETING'])")))
+	mu.Lock()
+	assert.Contains(t, strings.Join(streamed, ""), "/workspace hello")
+	mu.Unlock()
+
+	result, err := session.Exec(within(t, time.Minute), "print('before')\n1/0")
+	var raised *seer.KernelError
+	require.ErrorAs(t, err, &raised)
+	assert.Equal(t, "ZeroDivisionError", raised.Name)
+	assert.Contains(t, raised.Traceback, "1/0")
+	assert.Contains(t, result.Text(), "before")
+
+	_, err = session.Exec(within(t, time.Minute), "input('name? ')")
+	require.ErrorAs(t, err, &raised)
+	assert.Equal(t, "StdinNotImplementedError", raised.Name)
+
+	result, err = session.Exec(within(t, time.Minute), "from IPython.display import Image, display\nimport base64\n"+
+		"display(Image(base64.b64decode('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==')))")
+	require.NoError(t, err)
+	require.Len(t, result.Images(), 1)
+	assert.Equal(t, "image/png", result.Images()[0].MIME)
+
+	_, err = session.ExecHidden(within(t, time.Minute), "hidden = 'out of sight'")
+	require.NoError(t, err)
+	assert.Equal(t, "'out of sight'", text(t, session, "hidden"))
+	for _, cell := range session.Cells() {
+		assert.NotContains(t, cell.Source, "hidden =")
+	}
+	assert.NotContains(t, text(t, session, "[line for _, _, line in get_ipython().history_manager.get_range()]"), "hidden =")
+
+	file := filepath.Join(t.TempDir(), "code.py")
+	require.NoError(t, os.WriteFile(file, []byte("from_file = 12\nfrom_file"), 0o600))
+	result, err = session.ExecFile(within(t, time.Minute), file)
+	require.NoError(t, err)
+	assert.Equal(t, "12", result.Text())
+
+	cells := session.Cells()
+	last := cells[len(cells)-1]
+	result, err = session.EditCell(within(t, time.Minute), last.ID, "from_file + 1")
+	require.NoError(t, err)
+	assert.Equal(t, "13", result.Text())
+	assert.Len(t, session.Cells(), len(cells))
+	_, err = session.EditCell(within(t, time.Minute), "none", "1")
+	require.ErrorIs(t, err, seer.ErrNotFound)
+	assert.Empty(t, session.ModelInfoText())
+}
+
+// validNotebook checks files with the format's own validator, in the sandbox.
+const validNotebook = `
+import json, sys, nbformat
+for path in sys.argv[1:]:
+    with open(path) as file:
+        nbformat.validate(json.load(file), relax_add_props=False)
+`
+
+func testNotebookFile(t *testing.T, sandbox *seer.Sandbox) {
+	session := startNotebook(t, sandbox, nil, seer.NotebookOptions{Name: "findings"})
+	remote := session.WorkspacePath() + "/findings.ipynb"
+	holds := func(what string) {
+		t.Helper()
+		require.EventuallyWithT(t, func(c *assert.CollectT) {
+			local, err := os.ReadFile(session.NotebookPath())
+			require.NoError(c, err)
+			assert.Contains(c, string(local), what)
+			there, err := sandbox.ReadFile(t.Context(), remote)
+			require.NoError(c, err)
+			assert.Equal(c, string(local), string(there))
+		}, 20*time.Second, 50*time.Millisecond)
+	}
+	_, err := session.AddMarkdown("# Findings")
+	require.NoError(t, err)
+	holds("# Findings")
+	text(t, session, "print('a result')")
+	holds("a result")
+	_, err = session.EditCell(within(t, time.Minute), session.Cells()[0].ID, "# Revised")
+	require.NoError(t, err)
+	holds("# Revised")
+
+	running := make(chan error, 1)
+	go func() {
+		_, err := session.Exec(within(t, time.Minute), "import os, time\nprint('half way', flush=True)\nwhile not os.path.exists('/tmp/go-on'): time.sleep(0.01)")
+		running <- err
+	}()
+	holds("half way") // while the cell runs
+	require.NoError(t, sandbox.WriteFile(t.Context(), "/tmp/go-on", nil))
+	require.NoError(t, <-running)
+	closeSession(t, session)
+
+	_, err = sandbox.Command("python", "-c", validNotebook, remote).Output(within(t, time.Minute))
+	require.NoError(t, err)
+	_, err = session.Exec(t.Context(), "1")
+	require.Error(t, err)
+	_, err = seer.NewNotebookSession(t.Context(), sandbox, nil, &seer.NotebookOptions{Name: "findings", OutputDir: filepath.Dir(session.NotebookPath())})
+	require.ErrorIs(t, err, os.ErrExist)
+}
+
+func testNotebookWorkspace(t *testing.T, sandbox *seer.Sandbox) {
+	session := startNotebook(t, sandbox, &seer.Workspace{
+		Libraries: []seer.Library{{
+			Name:  "probing",
+			Files: map[string]string{"__init__.py": "import os\ndef key(): return os.environ['PROBING_KEY']\n"},
+			Env:   map[string]string{"PROBING_KEY": `quote " and \ back`},
+		}},
+		Skills:         []seer.Skill{{Name: "probing", Description: "how to probe", Content: "Probe."}},
+		CustomInitCode: "ready = 'yes'",
+	}, seer.NotebookOptions{})
+	assert.Equal(t, `quote " and \ back yes`, strings.TrimSpace(text(t, session, "import probing\nprint(probing.key(), ready)")))
+	assert.Contains(t, text(t, session, "print(open('skills/probing/SKILL.md').read())"), "Probe.")
+	left, err := sandbox.Exec(t.Context(), "ls /run/seer/Jupyter/runtime")
+	require.NoError(t, err)
+	assert.NotContains(t, left, "seer-kernel", "secrets of libraries are not left lying about")
+
+	require.NoError(t, session.Restart(within(t, time.Minute)))
+	assert.Equal(t, "yes", strings.TrimSpace(text(t, session, "import probing\nassert probing.key()\nprint(ready)")))
+
+	require.NoError(t, session.Setup(within(t, time.Minute), &seer.Workspace{
+		Libraries:      []seer.Library{{Name: "later", Files: map[string]string{"__init__.py": "x = 3\n"}}},
+		CustomInitCode: "ready += ' indeed'",
+	}))
+	assert.Equal(t, "3 yes indeed", strings.TrimSpace(text(t, session, "import later\nprint(later.x, ready)")))
+	assert.Contains(t, cellSources(session), "later.x")
+	assert.NotContains(t, cellSources(session), "indeed'")
+
+	_, err = seer.NewNotebookSession(t.Context(), sandbox, &seer.Workspace{CustomInitCode: "1/0"}, &seer.NotebookOptions{OutputDir: t.TempDir()})
+	var raised *seer.KernelError
+	require.ErrorAs(t, err, &raised)
+}
+
+func cellSources(session *seer.NotebookSession) string {
+	var b strings.Builder
+	for _, cell := range session.Cells() {
+		b.WriteString(cell.Source + "\n")
+	}
+	return b.String()
+}
+
+func testNotebookInterrupt(t *testing.T, sandbox *seer.Sandbox) {
+	begun := make(chan struct{}, 1)
+	session := startNotebook(t, sandbox, nil, seer.NotebookOptions{OnOutput: func(_ seer.Cell, o seer.Output) {
+		if strings.Contains(o.Text, "begun") {
+			begun <- struct{}{}
+		}
+	}})
+	const endless = "import time\nprint('begun', flush=True)\nwhile True: time.sleep(0.01)"
+	ctx, cancel := context.WithCancel(within(t, time.Minute))
+	go func() {
+		<-begun
+		cancel()
+	}()
+	result, err := session.Exec(ctx, "kept = 1\n"+endless)
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Contains(t, result.Text(), "KeyboardInterrupt")
+	assert.Equal(t, "1", text(t, session, "kept"))
+
+	interrupted := make(chan error, 1)
+	go func() {
+		<-begun
+		interrupted <- session.Interrupt(within(t, time.Minute))
+	}()
+	_, err = session.Exec(within(t, time.Minute), endless)
+	var raised *seer.KernelError
+	require.ErrorAs(t, err, &raised)
+	assert.Equal(t, "KeyboardInterrupt", raised.Name)
+	require.NoError(t, <-interrupted)
+}
+
+func testKernelDeath(t *testing.T, sandbox *seer.Sandbox) {
+	session := startNotebook(t, sandbox, &seer.Workspace{CustomInitCode: "begun = True"}, seer.NotebookOptions{})
+	_, err := session.Exec(within(t, time.Minute), "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+	require.ErrorIs(t, err, seer.ErrKernelDied)
+	_, err = session.Exec(within(t, time.Minute), "1")
+	require.ErrorIs(t, err, seer.ErrKernelDied)
+	require.NoError(t, session.Restart(within(t, time.Minute)))
+	assert.Equal(t, "True", text(t, session, "begun"))
+}
+
+func testSideBySide(t *testing.T, sandbox *seer.Sandbox) {
+	const agents = 3
+	var wait sync.WaitGroup
+	for i := range agents {
+		wait.Go(func() {
+			session, err := seer.NewNotebookSession(within(t, 2*time.Minute), sandbox, nil, &seer.NotebookOptions{OutputDir: t.TempDir()})
+			if !assert.NoError(t, err) {
+				return
+			}
+			code := "mine = globals().get('mine', 0) + 1\nmine"
+			for n := range 3 {
+				result, err := session.Exec(within(t, time.Minute), code)
+				assert.NoError(t, err)
+				assert.Equal(t, string(rune('1'+n)), result.Text(), "agent %d", i)
+			}
+			assert.NoError(t, session.Close(within(t, time.Minute)))
+		})
+	}
+	wait.Wait()
+}
+
+func testResumeAndFork(t *testing.T, sandbox *seer.Sandbox) {
+	dir := t.TempDir()
+	session := startNotebook(t, sandbox, nil, seer.NotebookOptions{Name: "first", OutputDir: dir})
+	text(t, session, "x = 20")
+	_, err := session.Exec(within(t, time.Minute), "y")
+	require.Error(t, err)
+	text(t, session, "x += 1\nx")
+	closeSession(t, session)
+	original, err := os.ReadFile(session.NotebookPath())
+	require.NoError(t, err)
+
+	fork := startNotebook(t, sandbox, nil, seer.NotebookOptions{Fork: session.NotebookPath(), Name: "second"})
+	assert.Equal(t, "42", text(t, fork, "x * 2"))
+	rerun := fork.Rerun()
+	require.Len(t, rerun, 3)
+	require.NoError(t, rerun[0].Err)
+	var raised *seer.KernelError
+	require.ErrorAs(t, rerun[1].Err, &raised)
+	assert.Equal(t, "NameError", raised.Name)
+	require.NoError(t, rerun[2].Err)
+	closeSession(t, fork)
+	untouched, err := os.ReadFile(session.NotebookPath())
+	require.NoError(t, err)
+	assert.Equal(t, string(original), string(untouched))
+
+	resumed := startNotebook(t, sandbox, nil, seer.NotebookOptions{Resume: session.NotebookPath()})
+	text(t, resumed, "z = 1")
+	closeSession(t, resumed)
+	var file struct {
+		Cells []json.RawMessage `json:"cells"`
+	}
+	data, err := os.ReadFile(session.NotebookPath())
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(data, &file))
+	assert.Len(t, file.Cells, 4)
+}
+
+// Without any port, the session goes through the streams of commands.
+func TestNotebookWithoutNetwork(t *testing.T) {
+	t.Parallel()
+	sandbox := startSandbox(t, seer.SandboxConfig{ExecutionMode: seer.ModeNotebook, BlockNetwork: true})
+	session := startNotebook(t, sandbox, nil, seer.NotebookOptions{})
+	assert.Empty(t, sandbox.JupyterURL())
+	assert.Equal(t, "cut off", strings.TrimSpace(text(t, session, "print('cut off')")))
+	assert.Equal(t, "1000000", text(t, session, "len('x' * 10**6)"))
+}
+
+func TestNotebookModeFromSnapshot(t *testing.T) {
+	t.Parallel()
+	server := seertest.NewServer(t)
+	config := seer.SandboxConfig{ExecutionMode: seer.ModeNotebook}
+	first := startOn(t, server, config)
+	snapshot, err := first.Snapshot(t.Context(), "with Jupyter")
+	require.NoError(t, err)
+	restored, err := seer.FromSnapshot(within(t, 2*time.Minute), snapshot, config, seer.WithBackend(server.Backend()))
+	require.NoError(t, err)
+	t.Cleanup(func() { terminate(t, restored) })
+	assert.NotEmpty(t, restored.JupyterURL())
+	assert.NotEqual(t, first.JupyterURL(), restored.JupyterURL())
+	assert.Equal(t, "3", text(t, startNotebook(t, restored, nil, seer.NotebookOptions{}), "1+2"))
+}
+
+// What cannot be started is an error that says why, at once.
+func TestJupyterThatCannotStart(t *testing.T) {
+	t.Parallel()
+	server := seertest.NewServer(t)
+	_, err := seer.NewSandbox(seer.SandboxConfig{
+		ExecutionMode: seer.ModeNotebook,
+		SetupCommands: []string{`echo 'raise SystemExit("disk on fire")' >"$(python -c 'import jupyter_server; print(jupyter_server.__path__[0])')/__main__.py"`},
+	}, seer.WithBackend(server.Backend())).Start(within(t, 5*time.Minute))
+	var failed *seer.StartError
+	require.ErrorAs(t, err, &failed)
+	assert.Equal(t, "start Jupyter", failed.Step)
+	assert.Contains(t, err.Error(), "disk on fire")
+	assert.Empty(t, server.Sandboxes())
+
+	sandbox := startOn(t, server, seer.SandboxConfig{NotebookPackages: []string{"jupyter_server==0.0.0.1"}})
+	_, err = seer.NewNotebookSession(within(t, time.Minute), sandbox, nil, &seer.NotebookOptions{OutputDir: t.TempDir()})
+	require.ErrorContains(t, err, "jupyter_server==0.0.0.1")
 }
