@@ -32,17 +32,21 @@ func localEnviron(o LocalOptions, libraries string) ([]string, error) {
 	}
 	for _, pair := range os.Environ() {
 		name, value, _ := strings.Cut(pair, "=")
-		if _, secret := fromFile[name]; !secret && passes(name) {
+		if _, secret := fromFile[name]; secret {
+			continue
+		}
+		if name == "PYTHONPATH" && value != "" {
+			base[name] += string(os.PathListSeparator) + value
+		} else if passes(name) {
 			base[name] = value
 		}
 	}
-	lookup, err := newSecretLookup(o.EnvFile)
-	if err != nil {
-		return nil, err
-	}
 	secrets := map[string]string{}
 	for _, name := range o.Secrets {
-		value, ok := lookup(name)
+		value, ok := os.LookupEnv(name)
+		if !ok {
+			value, ok = fromFile[name]
+		}
 		if !ok {
 			return nil, fmt.Errorf("secret %s is neither in the environment nor in .env: %w", name, ErrNotFound)
 		}

@@ -75,6 +75,12 @@ print("end")`)
 		assert.ElementsMatch(t, []string{"shell", "é", "raw", "forked", "end"}, strings.Fields(text))
 	})
 
+	t.Run("outlives code that closes or redirects its descriptors", func(t *testing.T) {
+		other := startLocal(t, nil, nil)
+		textOf(t, other, "import os\nos.dup2(os.open('elsewhere', os.O_CREAT | os.O_WRONLY), 1)\nos.close(2)\nos.close(0)")
+		assert.Equal(t, "still here\n", textOf(t, other, "print('still here')"))
+	})
+
 	t.Run("tells what was raised", func(t *testing.T) {
 		result, err := session.Exec(t.Context(), "def f(n):\n    return 1 / n\n\nprint('before')\nf(0)")
 		var raised *seer.KernelError
@@ -167,6 +173,7 @@ func TestLocalSessionInterruptsWhilePrinting(t *testing.T) {
 }
 
 func TestLocalSessionKillsWhatIgnoresInterrupts(t *testing.T) {
+	t.Parallel() // it waits for five seconds
 	session := startLocal(t, &seer.Workspace{CustomInitCode: "prepared = 'yes'"}, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()

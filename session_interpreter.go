@@ -145,8 +145,11 @@ func (i *interpreter) start(ctx context.Context) error {
 		return fmt.Errorf("start python: %w", err)
 	}
 	i.mu.Lock()
-	i.process = p
+	i.process, closed = p, i.closed
 	i.mu.Unlock()
+	if closed {
+		p.end(errSessionClosed)
+	}
 	return i.prepare(ctx, p, environ, inits)
 }
 
@@ -168,7 +171,7 @@ func (i *interpreter) take(ctx context.Context) error {
 	case <-i.turn:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("wait for the code before: %w", ctx.Err())
+		return runError("wait for the code before", ctx.Err())
 	}
 }
 
@@ -240,7 +243,7 @@ func awaitPython(ctx context.Context, p *pythonProcess, stdout io.ReadCloser, wa
 		return p.death("wait until it is ready")
 	case <-ctx.Done():
 		p.end(ctx.Err())
-		return ctx.Err()
+		return runError("wait until it is ready", ctx.Err())
 	}
 }
 

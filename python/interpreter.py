@@ -103,12 +103,12 @@ class Capture:
     """Catches what is written to a file descriptor past Python's streams."""
 
     def __init__(self, channel, name, descriptor):
-        self._channel, self._name, self._descriptor = channel, name, descriptor
+        self._channel, self._name = channel, name
         self._mark = secrets.token_bytes(16)
         self._drained = threading.Event()
-        read, write = os.pipe()
-        os.dup2(write, descriptor)
-        os.close(write)
+        # Our end stays usable whatever the code does with the descriptor.
+        read, self._pipe = os.pipe()
+        os.dup2(self._pipe, descriptor)
         threading.Thread(target=self._forward, args=(read,), daemon=True).start()
 
     def _forward(self, read):
@@ -137,7 +137,7 @@ class Capture:
     def drain(self):
         """Waits until everything written so far has been sent."""
         self._drained.clear()
-        os.write(self._descriptor, self._mark)
+        os.write(self._pipe, self._mark)
         self._drained.wait()
 
 
@@ -209,7 +209,8 @@ class Interpreter:
             finally:
                 self._running = False
         except BaseException as error:
-            self._fail(error, filename)
+            self._running = False
+            self._fail(error)
         for capture in self._captures:
             capture.drain()
         self._channel.send(event="done")
@@ -238,7 +239,7 @@ class Interpreter:
             plots.close(figure)
             self._channel.send(event="display", data={"image/png": encoded(image.getvalue()), "text/plain": repr(figure)})
 
-    def _fail(self, error, filename):
+    def _fail(self, error):
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_code.co_filename == OWN_FILE:
             trace = trace.tb_next
