@@ -97,7 +97,11 @@ func (v *Service) Skill() Skill { return Skill(v.description.Skill()) }
 // other code at its next Python instruction. A function that raises is a
 // *[CallError].
 func (v *Service) Call(ctx context.Context, function string, kwargs map[string]any, result any) error {
-	return v.callError(function, v.client().Call(ctx, function, kwargs, result))
+	client, err := v.client()
+	if err == nil {
+		err = client.Call(ctx, function, kwargs, result)
+	}
+	return v.callError(function, err)
 }
 
 // CallAs is [Service.Call] for a result of type T.
@@ -111,16 +115,23 @@ func CallAs[T any](ctx context.Context, service *Service, function string, kwarg
 // error is the last thing yielded. Leaving the loop cancels the call.
 func StreamAs[T any](ctx context.Context, service *Service, function string, kwargs map[string]any) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		for value, err := range service.client().CallStream(ctx, function, kwargs) {
-			var item T
-			if err == nil {
-				if err = value.Decode(&item); err != nil {
-					err = fmt.Errorf("call %s: decode item: %w", function, err)
-				}
-			} else {
-				err = service.callError(function, err)
+		var nothing T
+		client, err := service.client()
+		if err != nil {
+			yield(nothing, service.callError(function, err))
+			return
+		}
+		for value, err := range client.CallStream(ctx, function, kwargs) {
+			if err != nil {
+				yield(nothing, service.callError(function, err))
+				return
 			}
-			if !yield(item, err) || err != nil {
+			var item T
+			if err := value.Decode(&item); err != nil {
+				yield(nothing, fmt.Errorf("call %s: decode item: %w", function, err))
+				return
+			}
+			if !yield(item, nil) {
 				return
 			}
 		}
@@ -130,7 +141,11 @@ func StreamAs[T any](ctx context.Context, service *Service, function string, kwa
 // Health checks that the service is there and ready. It does not wait for
 // calls that run.
 func (v *Service) Health(ctx context.Context) error {
-	return v.sandbox.serviceError("check service "+v.Name(), v.client().Health(ctx))
+	client, err := v.client()
+	if err == nil {
+		err = client.Health(ctx)
+	}
+	return v.sandbox.serviceError("check service "+v.Name(), err)
 }
 
 // Logs streams what the service's code prints, from the first line that is
@@ -164,8 +179,11 @@ func (v *Service) Remove(ctx context.Context) error {
 	return errors.Join(v.sandbox.serviceError("remove service "+v.Name(), err), v.closeMCP())
 }
 
-func (v *Service) client() *rpc.Client {
-	return v.server.control().Client(v.Name(), v.server.serviceToken(v.Name()))
+func (v *Service) client() (*rpc.Client, error) {
+	if _, err := v.sandbox.running(); err != nil {
+		return nil, err
+	}
+	return v.server.control().Client(v.Name(), v.server.serviceToken(v.Name())), nil
 }
 
 // serviceTools are the functions as tools of an MCP server.
