@@ -58,18 +58,18 @@ func TestASandboxOutlivesTheCommandThatStartedIt(t *testing.T) {
 	server.use(t)
 	sandbox, err := seer.FromID(t.Context(), id, seer.WithBackend(seer.Modal()))
 	require.NoError(t, err)
-	data, err := sandbox.Exec(t.Context(), "echo from the SDK >/workspace/note; cat /workspace/note")
+	data, err := sandbox.Exec(t.Context(), "echo from the SDK >/root/note; cat /root/note")
 	require.NoError(t, err)
 	assert.Equal(t, "from the SDK\n", data)
 	require.NoError(t, sandbox.Close())
 
 	target := filepath.Join(t.TempDir(), "note")
-	require.Zero(t, seerIn("cp", id+":/workspace/note", target).code)
+	require.Zero(t, seerIn("cp", id+":/root/note", target).code)
 	copied, err := os.ReadFile(target)
 	require.NoError(t, err)
 	assert.Equal(t, "from the SDK\n", string(copied))
-	require.Zero(t, seerIn("cp", "testdata", id+":/workspace/tree").code)
-	assert.Equal(t, "config.yaml\n", seerIn("exec", id, "--", "ls", "/workspace/tree").stdout)
+	require.Zero(t, seerIn("cp", "testdata", id+":/root/tree").code)
+	assert.Equal(t, "config.yaml\n", seerIn("exec", id, "--", "ls", "/root/tree").stdout)
 
 	saved := filepath.Join(t.TempDir(), "snapshot.json")
 	require.Zero(t, seerIn("snapshot", id, "-m", "halfway", "-o", saved).code)
@@ -80,7 +80,7 @@ func TestASandboxOutlivesTheCommandThatStartedIt(t *testing.T) {
 	var restored reached
 	require.NoError(t, json.Unmarshal([]byte(r.stdout), &restored), r.stderr)
 	assert.Contains(t, restored.Ports, 9000)
-	assert.Equal(t, "from the SDK\n", seerIn("exec", restored.ID, "--", "cat", "/workspace/note").stdout)
+	assert.Equal(t, "from the SDK\n", seerIn("exec", restored.ID, "--", "cat", "/root/note").stdout)
 
 	require.Zero(t, seerIn("rm", restored.ID).code)
 	assert.Equal(t, exitEnded, seerIn("exec", restored.ID, "--", "true").code)
@@ -131,7 +131,17 @@ func TestAShellInARealTerminal(t *testing.T) {
 		return strings.Contains(screen.text(), "now: 40 120")
 	}, patience, 200*time.Millisecond)
 
-	say(t, terminal, "\x03exit 5") // an interrupt is the shell's, not ours
+	say(t, terminal, `echo "sleeping $((40 + 1))"; sleep 1000; echo "ended with $?"`)
+	screen.wait(t, "sleeping 41")
+	require.Eventually(t, func() bool { // an interrupt is for the command in the shell
+		_, err := terminal.Write([]byte{3})
+		return err == nil && strings.Contains(screen.text(), "^C")
+	}, patience, 200*time.Millisecond)
+	require.Eventually(t, func() bool { // what is typed right after an interrupt is dropped with it
+		say(t, terminal, `echo "still $((40 + 3))"`)
+		return strings.Contains(screen.text(), "still 43")
+	}, patience, 200*time.Millisecond)
+	say(t, terminal, "exit 5")
 	err = cmd.Wait()
 	var exit *exec.ExitError
 	require.ErrorAs(t, err, &exit, "%s", screen.text())

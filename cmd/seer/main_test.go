@@ -17,7 +17,7 @@ import (
 )
 
 // patience bounds every wait of these tests; none of them takes that long.
-const patience = 90 * time.Second
+const patience = 30 * time.Second
 
 // binary is the command, built once.
 var binary string

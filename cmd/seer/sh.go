@@ -73,7 +73,7 @@ func shell(ctx context.Context, cmd *cobra.Command, sandbox *seer.Sandbox, termi
 
 func size(fd int) (rows, columns string) {
 	width, height, err := term.GetSize(fd)
-	if err != nil {
+	if err != nil || width == 0 || height == 0 {
 		width, height = 80, 24
 	}
 	return strconv.Itoa(height), strconv.Itoa(width)
