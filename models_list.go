@@ -37,7 +37,11 @@ func ListModels(ctx context.Context, opts ...Option) iter.Seq2[CachedModel, erro
 			return
 		}
 		for _, e := range entries {
-			if !yield(CachedModel(e), nil) {
+			m := CachedModel{
+				Volume: e.Volume, Name: e.Model, Revision: e.Revision, Commit: e.Commit, Hidden: e.Hidden,
+				Complete: e.Complete, Bytes: e.Bytes, Created: e.Created, LastUsed: e.LastUsed,
+			}
+			if !yield(m, nil) {
 				return
 			}
 		}

@@ -35,7 +35,9 @@ func newHubWorld(t *testing.T) *hubWorld {
 }
 
 func (w *hubWorld) sandbox(models []seer.ModelConfig, opts ...seer.Option) *seer.Sandbox {
-	return seer.NewSandbox(seer.SandboxConfig{Models: models}, append([]seer.Option{seer.WithBackend(w.server.Backend())}, opts...)...)
+	// Nothing is loaded here: the real peft would bring all of torch.
+	config := seer.SandboxConfig{Models: models, PythonPackages: []string{"peft; python_version < '3'"}}
+	return seer.NewSandbox(config, append([]seer.Option{seer.WithBackend(w.server.Backend())}, opts...)...)
 }
 
 func (w *hubWorld) start(t *testing.T, models []seer.ModelConfig, opts ...seer.Option) *seer.Sandbox {

@@ -1,0 +1,123 @@
+package seer_test
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/internal/huggingface/hubtest"
+)
+
+// addAdapter puts a base model and an adapter of it on the hub.
+func (w *hubWorld) addAdapter() {
+	w.Add(hubtest.Model{ID: "acme-labs/Sparrow-7B", Files: modelFiles("acme-labs/Sparrow-7B")})
+	w.Add(hubtest.Model{ID: "quokka-org/Sparrow-7B-tuned", Files: map[string][]byte{
+		"adapter_config.json":       []byte(`{"peft_type": "LORA", "base_model_name_or_path": "acme-labs/Sparrow-7B"}`),
+		"adapter_model.safetensors": bytes.Repeat([]byte("delta"), 100),
+		"README.md":                 []byte("# Sparrow 7B, tuned by Quokka\n"),
+	}})
+}
+
+func TestAdapterBringsItsBase(t *testing.T) {
+	w := newHubWorld(t)
+	w.addAdapter()
+	sandbox := w.start(t, []seer.ModelConfig{
+		{Name: "quokka-org/Sparrow-7B-tuned", VarName: "tuned", IsPEFT: true, BaseModel: "acme-labs/Sparrow-7B"},
+		{Name: "acme-labs/Sparrow-7B", VarName: "plain"},
+	})
+	tuned, plain := sandbox.ModelHandles()[0], sandbox.ModelHandles()[1]
+	assert.Equal(t, plain.Path, tuned.BasePath, "the base is there once")
+	assert.Equal(t, plain.Revision, tuned.BaseRevision)
+	out, err := sandbox.Exec(t.Context(), "ls "+tuned.Path+" "+tuned.BasePath)
+	require.NoError(t, err)
+	assert.Contains(t, out, "adapter_model.safetensors")
+	assert.Contains(t, out, "\nmodel.safetensors")
+
+	code, err := sandbox.PreloadModels(t.Context())
+	require.NoError(t, err)
+	assert.NotContains(t, code, "Sparrow", "the script is the same for all models")
+	table, err := sandbox.Exec(t.Context(), "stat -c %a /run/seer/models.json; cat /run/seer/models.json")
+	require.NoError(t, err)
+	assert.True(t, strings.HasPrefix(table, "600\n"), table)
+	assert.Contains(t, table, fmt.Sprintf("%q", tuned.Path))
+
+	w.Add(hubtest.Model{ID: "acme-labs/Other", Files: modelFiles("acme-labs/Other")})
+	_, err = w.sandbox([]seer.ModelConfig{{Name: "quokka-org/Sparrow-7B-tuned", IsPEFT: true, BaseModel: "acme-labs/Other"}}).Start(t.Context())
+	require.ErrorContains(t, err, "another base model")
+}
+
+// scan prints the files in which one of the words stands, whatever the case
+// and the separators. The words come by stdin, so that no process shows them.
+const scan = `
+import os, re, sys
+words = sys.stdin.read().split()
+def look(path):
+    try:
+        with open(path, "rb") as f:
+            text = f.read(64 << 20)
+    except OSError:
+        return
+    text = re.sub(rb"[-_./ \n\t]", b"", text.lower())
+    for word in words:
+        if word.encode() in text:
+            print(word, "in", path)
+me = str(os.getpid())
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    for name in ("cmdline", "environ", "mounts", "mountinfo", "comm", "maps"):
+        look(f"/proc/{pid}/{name}")
+for root in ("/models", "/run", "/tmp", "/var", "/root", "/etc", "/dev/shm", "/workspace", "/home", "/opt", "/srv"):
+    for directory, directories, names in os.walk(root):
+        for name in directories + names:
+            if any(word in re.sub("[-_./ ]", "", name.lower()) for word in words):
+                print("name of", os.path.join(directory, name))
+        for name in names:
+            path = os.path.join(directory, name)
+            if os.path.isfile(path) and not path.startswith("/opt/python/lib"):
+                look(path)
+`
+
+func TestHiddenModelIsNotNamedAnywhere(t *testing.T) {
+	w := newHubWorld(t)
+	w.addAdapter()
+	var said events
+	var log bytes.Buffer
+	models := []seer.ModelConfig{{Name: "quokka-org/Sparrow-7B-tuned", Hidden: true, IsPEFT: true, BaseModel: "acme-labs/Sparrow-7B"}}
+	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	sandbox := w.start(t, models, said.option(), seer.WithLogger(logger))
+	_, err := sandbox.PreloadModels(t.Context())
+	require.NoError(t, err)
+
+	search := func(words string) string {
+		cmd := sandbox.Command("python", "-c", scan)
+		cmd.Stdin = strings.NewReader(words)
+		out, err := cmd.Output(t.Context())
+		require.NoError(t, err)
+		return string(out)
+	}
+	handle := sandbox.ModelHandles()[0]
+	assert.Contains(t, search("gemma2"), "gemma2 in "+handle.BasePath+"/config.json", "the search finds what is there")
+	assert.Empty(t, search("sparrow quokka acmelabs tunedby"))
+	for _, text := range []string{said.String(), log.String()} {
+		text = strings.ToLower(text)
+		assert.NotContains(t, text, "sparrow")
+		assert.NotContains(t, text, "quokka")
+		assert.NotContains(t, text, "acme")
+	}
+	assert.NotEmpty(t, said.of("download hidden model 1", seer.EventDone))
+	assert.Equal(t, "quokka-org/Sparrow-7B-tuned", handle.Name, "the owner knows")
+
+	created := w.rpcs("SandboxCreate")
+	again := w.start(t, models)
+	assert.Equal(t, sandbox.ModelHandles(), again.ModelHandles())
+	assert.Equal(t, created+1, w.rpcs("SandboxCreate"), "is cached too")
+
+	_, err = w.sandbox([]seer.ModelConfig{{Name: "acme-labs/No-Such-Sparrow", Hidden: true}}).Start(t.Context())
+	require.ErrorIs(t, err, seer.ErrNotFound)
+	assert.NotContains(t, err.Error(), "Sparrow")
+}

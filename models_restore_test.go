@@ -1,0 +1,136 @@
+package seer_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/internal/huggingface/hubtest"
+)
+
+func TestSnapshotKeepsItsModels(t *testing.T) {
+	w := newHubWorld(t)
+	const id = "acme-labs/Sparrow-7B"
+	first := w.Add(hubtest.Model{ID: id, Files: modelFiles(id)})
+	config := seer.SandboxConfig{Models: []seer.ModelConfig{{Name: id}, {Name: "acme-labs/Secret-1B", VarName: "target", Hidden: true}}}
+	w.Add(hubtest.Model{ID: "acme-labs/Secret-1B", Files: modelFiles("acme-labs/Secret-1B")})
+	on := seer.WithBackend(w.server.Backend())
+	sandbox := w.start(t, config.Models)
+	snapshot, err := sandbox.Snapshot(t.Context(), "with models")
+	require.NoError(t, err)
+	moved := modelFiles(id)
+	moved["config.json"] = []byte(`{"model_type": "newer"}`)
+	second := w.Add(hubtest.Model{ID: id, Files: moved})
+	require.NotEqual(t, first, second)
+
+	data, err := json.Marshal(snapshot)
+	require.NoError(t, err)
+	var mailed seer.Snapshot
+	require.NoError(t, json.Unmarshal(data, &mailed))
+	for name, config := range map[string]seer.SandboxConfig{"no models": {}, "the same models": config} {
+		restored, err := seer.FromSnapshot(t.Context(), &mailed, config, on)
+		require.NoError(t, err, name)
+		assert.Equal(t, sandbox.ModelHandles(), restored.ModelHandles(), name)
+		got, err := restored.ReadFile(t.Context(), restored.ModelHandles()[0].Path+"/config.json")
+		require.NoError(t, err, name)
+		assert.Equal(t, modelFiles(id)["config.json"], got, "%s: the commit of the snapshot", name)
+		terminate(t, restored)
+	}
+
+	require.NoError(t, seer.DeleteModel(t.Context(), id, on))
+	restored, err := seer.FromSnapshot(t.Context(), &mailed, seer.SandboxConfig{}, on)
+	require.NoError(t, err)
+	t.Cleanup(func() { terminate(t, restored) })
+	assert.Equal(t, sandbox.ModelHandles(), restored.ModelHandles(), "the same commit is downloaded again")
+}
+
+func TestFromIDKnowsTheModels(t *testing.T) {
+	w := newHubWorld(t)
+	const id = "acme-labs/Sparrow-7B"
+	w.Add(hubtest.Model{ID: id, Files: modelFiles(id)})
+	on := seer.WithBackend(w.server.Backend())
+	sandbox := w.start(t, []seer.ModelConfig{{Name: id, VarName: "plain"}, {Name: id, VarName: "target", Hidden: true}}[1:])
+	want := sandbox.ModelHandles()
+
+	found, err := seer.FromID(t.Context(), sandbox.SandboxID(), on)
+	require.NoError(t, err)
+	handle := found.ModelHandles()[0]
+	assert.Empty(t, handle.Name, "the sandbox itself does not know it")
+	assert.Equal(t, want[0].Path, handle.Path)
+	snapshot, err := found.Snapshot(t.Context(), "by another program")
+	require.NoError(t, err)
+	require.NoError(t, found.Close())
+
+	restored, err := seer.FromSnapshot(t.Context(), snapshot, seer.SandboxConfig{}, on)
+	require.NoError(t, err)
+	t.Cleanup(func() { terminate(t, restored) })
+	got, err := restored.ReadFile(t.Context(), restored.ModelHandles()[0].Path+"/model.safetensors")
+	require.NoError(t, err)
+	assert.Equal(t, modelFiles(id)["model.safetensors"], got)
+}
+
+func TestKilledDownloadIsTakenOver(t *testing.T) {
+	w := newHubWorld(t)
+	weights := bytes.Repeat([]byte("0123456789abcdef"), 64<<10) // 1 MiB
+	w.Add(hubtest.Model{ID: "acme-labs/Sparrow-7B", Files: map[string][]byte{"config.json": []byte("{}"), "model.safetensors": weights}})
+	w.Fail(hubtest.Fault{Path: "/repos/", StallAfter: 512 << 10, Times: 1})
+	half := make(chan struct{}, 1000)
+	w.OnServe(func(total int64) {
+		if total >= 400<<10 {
+			select {
+			case half <- struct{}{}:
+			default:
+			}
+		}
+	})
+	killed := make(chan error, 1)
+	go func() {
+		<-half
+		killed <- seer.TerminateAll(t.Context(), w.server.Sandboxes(), seer.WithBackend(w.server.Backend()))
+	}()
+	sandbox := w.start(t, []seer.ModelConfig{{Name: "acme-labs/Sparrow-7B"}})
+	require.NoError(t, <-killed)
+	assert.Equal(t, 3, w.rpcs("SandboxCreate"), "two downloads and the sandbox")
+	got, err := sandbox.ReadFile(t.Context(), sandbox.ModelHandles()[0].Path+"/model.safetensors")
+	require.NoError(t, err)
+	assert.True(t, bytes.Equal(weights, got))
+}
+
+func TestCachedModelsAreListedAndDeleted(t *testing.T) {
+	w := newHubWorld(t)
+	const id = "acme-labs/Sparrow-7B"
+	commit := w.Add(hubtest.Model{ID: id, Files: modelFiles(id)})
+	on := seer.WithBackend(w.server.Backend())
+	sandbox := w.start(t, []seer.ModelConfig{{Name: id}, {Name: id, VarName: "x", Revision: commit}})
+	terminate(t, sandbox)
+
+	list := func() (models []seer.CachedModel) {
+		for m, err := range seer.ListModels(t.Context(), on) {
+			require.NoError(t, err)
+			models = append(models, m)
+		}
+		return models
+	}
+	require.Len(t, list(), 1, "the same commit is kept once")
+	model := list()[0]
+	assert.Equal(t, id, model.Name)
+	assert.Equal(t, commit, model.Commit)
+	assert.True(t, model.Complete)
+	var size int
+	for _, data := range modelFiles(id) {
+		size += len(data)
+	}
+	assert.EqualValues(t, size, model.Bytes)
+	assert.False(t, model.LastUsed.IsZero())
+
+	require.ErrorIs(t, seer.DeleteModel(t.Context(), "acme-labs/Other", on), seer.ErrNotFound)
+	require.NoError(t, seer.DeleteModel(t.Context(), id, on))
+	assert.Empty(t, list())
+	served := w.Served()
+	w.start(t, []seer.ModelConfig{{Name: id}})
+	assert.Greater(t, w.Served(), served, "what was deleted is downloaded again")
+}
