@@ -163,7 +163,8 @@ func (l *launch) volumeFor(repository, revision string, m ModelConfig) modelVolu
 // downloaderImage makes the image that models are downloaded with, once
 // however many models need it, and not at all when all are cached.
 func (l *launch) downloaderImage(ctx context.Context, app modalclient.App) (string, error) {
-	base, layers := downloaderBase(l.plan.Base), wireLayers(l.plan.Downloader)
+	planned := plan.DownloaderLayers(huggingface.DownloaderPackages()) // a snapshot's models are in no plan
+	base, layers := downloaderBase(l.plan.Base), wireLayers(planned)
 	return l.downloader.build(ctx, base, layers, func(ctx context.Context) (string, error) {
 		const title = "build downloader image"
 		began := time.Now()
@@ -172,7 +173,7 @@ func (l *launch) downloaderImage(ctx context.Context, app modalclient.App) (stri
 		id, err := l.client.BuildImage(ctx, app, base, layers, func(_ int, text string) { _, _ = lines.Write([]byte(text)) })
 		lines.flush()
 		if err != nil {
-			err = buildError(err, base, l.plan.Downloader)
+			err = buildError(err, base, planned)
 			l.events.report(Event{Kind: EventFailed, Step: title, Err: err, Elapsed: time.Since(began)})
 			return "", err
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -53,8 +54,10 @@ func TestFromIDKnowsTheModels(t *testing.T) {
 	const id = "acme-labs/Sparrow-7B"
 	w.Add(hubtest.Model{ID: id, Files: modelFiles(id)})
 	on := seer.WithBackend(w.server.Backend())
-	sandbox := w.start(t, []seer.ModelConfig{{Name: id, VarName: "plain"}, {Name: id, VarName: "target", Hidden: true}}[1:])
+	sandbox := w.start(t, []seer.ModelConfig{{Name: id, VarName: "target", Hidden: true}})
 	want := sandbox.ModelHandles()
+	_, err := sandbox.Exec(within(t, time.Minute), "until [ -s /dev/shm/seer/state.json ]; do sleep 0.1; done")
+	require.NoError(t, err)
 
 	found, err := seer.FromID(t.Context(), sandbox.SandboxID(), on)
 	require.NoError(t, err)

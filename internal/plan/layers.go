@@ -44,6 +44,11 @@ func layers(in Input) []Layer {
 	return all
 }
 
+// DownloaderLayers are those of the image that models are downloaded with.
+func DownloaderLayers(requirements []string) []Layer {
+	return []Layer{pipLayer("downloader", requirements)}
+}
+
 func pipLayer(title string, packages []string) Layer {
 	argv := []string{"python", "-m", "pip", "install", "--no-cache-dir", "--disable-pip-version-check", "--root-user-action=ignore", "--"}
 	return Layer{title, []string{run(append(argv, packages...)...)}}

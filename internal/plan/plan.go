@@ -155,7 +155,7 @@ func New(in Input) Plan {
 	p.Regions = slices.Clone(in.Regions)
 	p.CIDRs = slices.Clone(in.CIDRs)
 	if len(p.Volumes) > 0 {
-		p.Downloader = []Layer{pipLayer("downloader", in.Downloader)}
+		p.Downloader = DownloaderLayers(in.Downloader)
 	}
 	p.Steps = steps(in, p.Volumes)
 	return p
