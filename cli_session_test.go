@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -138,13 +139,23 @@ func TestCLISessionEndsWithItsSandbox(t *testing.T) {
 	require.ErrorIs(t, err, seer.ErrNotStarted)
 }
 
-func TestCLISessionCloseLeavesNothing(t *testing.T) {
+func TestTwentyCLISessionsLeaveNothing(t *testing.T) {
 	sandbox := startSandbox(t, seer.SandboxConfig{})
-	session, err := seer.NewCLISession(t.Context(), sandbox, nil, nil)
-	require.NoError(t, err)
-	textOf(t, session, "import subprocess\nchild = subprocess.Popen(['sleep', '86399.75'])")
-	assert.Equal(t, 1, processes(t, sandbox, "86399.75"))
-	require.NoError(t, session.Close(t.Context()))
-	require.NoError(t, session.Close(t.Context()))
-	require.Eventually(t, func() bool { return processes(t, sandbox, "86399.75") == 0 }, time.Minute, 10*time.Millisecond)
+	const sessions, mark = 20, "86399.75"
+	var group sync.WaitGroup
+	for range sessions {
+		group.Go(func() {
+			session, err := seer.NewCLISession(t.Context(), sandbox, nil, nil)
+			if !assert.NoError(t, err) {
+				return
+			}
+			_, err = session.Exec(t.Context(), "import subprocess\nchild = subprocess.Popen(['sleep', '"+mark+"'])")
+			assert.NoError(t, err)
+			assert.NotEmpty(t, session.MCPConfig())
+			assert.NoError(t, session.Close(t.Context()))
+			assert.NoError(t, session.Close(t.Context()), "again is fine")
+		})
+	}
+	group.Wait()
+	require.Eventually(t, func() bool { return processes(t, sandbox, mark) == 0 }, time.Minute, 10*time.Millisecond)
 }

@@ -33,7 +33,7 @@ func inspector(t *testing.T) string {
 		return program
 	}
 	require.NoError(t, os.MkdirAll(filepath.Dir(home), 0o700))
-	stage, err := os.MkdirTemp(filepath.Dir(home), "install-")
+	stage, err := os.MkdirTemp(filepath.Dir(home), "install-") //nolint:usetesting // on the file system of home, to be renamed
 	require.NoError(t, err)
 	defer os.RemoveAll(stage)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)

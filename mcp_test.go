@@ -291,7 +291,7 @@ func TestMCPEndsWithItsSession(t *testing.T) {
 	require.Eventually(t, func() bool { _, err := os.Stat(marker); return err == nil }, time.Minute, 5*time.Millisecond)
 	require.NoError(t, session.Close(t.Context()))
 	assert.True(t, <-failed, "a call under way ends with an error")
-	_, err = http.DefaultClient.Get(server.URL) //nolint:bodyclose // nobody answers
+	_, err = http.DefaultClient.Get(server.URL)
 	require.Error(t, err)
 }
 

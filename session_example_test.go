@@ -26,7 +26,7 @@ func ExampleNewLocalSession() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer session.Close(ctx)
+	defer session.Close(ctx) //nolint:errcheck // an example
 
 	result, err := session.Exec(ctx, "import greetings\nprint(greetings.greet('Go'))\n6 * 7")
 	if err != nil {
