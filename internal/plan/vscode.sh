@@ -32,7 +32,5 @@ for part in . lib/vscode lib/vscode/extensions; do
     npm install --omit=dev --ignore-scripts
 done
 cd "$home/code-server/lib/vscode"
-npm rebuild --foreground-scripts @vscode/native-watchdog @vscode/spdlog @vscode/sqlite3
+CXXFLAGS=-w npm rebuild --foreground-scripts @vscode/native-watchdog @vscode/spdlog @vscode/sqlite3
 find node_modules -type d -path '*/build/Release/obj*' -prune -exec rm -rf {} +
-ln -s code-linux.sh bin/remote-cli/code-server
-ln -s browser-linux.sh bin/helpers/browser.sh

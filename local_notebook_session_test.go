@@ -1,0 +1,103 @@
+package seer_test
+
+import (
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/internal/jupyter/jupytertest"
+)
+
+func startLocalNotebook(t *testing.T, workspace *seer.Workspace, opts seer.LocalNotebookOptions) *seer.LocalNotebookSession {
+	t.Helper()
+	opts.Python = jupytertest.Python(t)
+	if opts.Dir == "" {
+		opts.Dir = t.TempDir()
+	}
+	opts.OutputDir = t.TempDir()
+	session, err := seer.NewLocalNotebookSession(within(t, 2*time.Minute), workspace, &opts)
+	require.NoError(t, err)
+	t.Cleanup(func() { closeSession(t, session) })
+	return session
+}
+
+func TestLocalNotebookSession(t *testing.T) {
+	t.Setenv("HF_TOKEN", "the user's own")
+	foreign := jupytertest.Start(t)
+	session := startLocalNotebook(t, &seer.Workspace{
+		Libraries: []seer.Library{{
+			Name:  "helping",
+			Files: map[string]string{"__init__.py": "import os\ndef key(): return os.environ['HELPING_KEY']\n"},
+			Env:   map[string]string{"HELPING_KEY": "k3y"},
+		}},
+		CustomInitCode: "ready = True",
+	}, seer.LocalNotebookOptions{Env: map[string]string{"ALLOWED": "yes"}})
+
+	assert.Equal(t, "k3y True", strings.TrimSpace(text(t, session, "import helping\nprint(helping.key(), ready)")))
+	assert.Equal(t, "yes None", strings.TrimSpace(text(t, session, "import os\nprint(os.environ['ALLOWED'], os.environ.get('HF_TOKEN'))")))
+	here, err := filepath.EvalSymlinks(session.WorkspacePath())
+	require.NoError(t, err)
+	assert.Equal(t, here, strings.TrimSpace(text(t, session, "print(os.path.realpath(os.getcwd()))")))
+
+	// It has a server of its own, which asks for a token of its own.
+	assert.NotContains(t, session.JupyterURL(), foreign.Config.Token)
+	address, err := url.Parse(session.JupyterURL())
+	require.NoError(t, err)
+	status := address.ResolveReference(&url.URL{Path: "/api/status"})
+	code, _ := get(t, http.DefaultClient, status.String())
+	assert.Equal(t, http.StatusForbidden, code)
+	status.RawQuery = address.RawQuery
+	code, _ = get(t, http.DefaultClient, status.String())
+	assert.Equal(t, http.StatusOK, code)
+	assert.NotContains(t, text(t, session, "print(os.environ)"), address.Query().Get("token"))
+
+	require.NoError(t, session.Restart(within(t, time.Minute)))
+	assert.Equal(t, "True k3y", strings.TrimSpace(text(t, session, "import helping\nprint(ready, helping.key())")))
+
+	private := filepath.Dir(strings.TrimSpace(text(t, session, "import os\nprint(os.environ['JUPYTER_RUNTIME_DIR'])")))
+	closeSession(t, session)
+	_, err = os.Stat(private)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, status.String(), nil)
+	require.NoError(t, err)
+	if response, err := http.DefaultClient.Do(request); !assert.Error(t, err, "the server has ended") {
+		_ = response.Body.Close()
+	}
+	http.DefaultClient.CloseIdleConnections()
+	for _, path := range []string{session.NotebookPath(), filepath.Join(session.WorkspacePath(), filepath.Base(session.NotebookPath()))} {
+		data, err := os.ReadFile(path)
+		require.NoError(t, err)
+		assert.Contains(t, string(data), "helping.key()")
+	}
+	out, err := exec.CommandContext(within(t, time.Minute), jupytertest.Python(t), "-c", validNotebook, session.NotebookPath()).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+}
+
+func TestLocalNotebookWithoutJupyter(t *testing.T) {
+	base, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("no Python on this machine: ", err)
+	}
+	bare := t.TempDir()
+	out, err := exec.CommandContext(within(t, time.Minute), base, "-m", "venv", "--without-pip", bare).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	python := filepath.Join(bare, "bin", "python")
+	if runtime.GOOS == "windows" {
+		python = filepath.Join(bare, "Scripts", "python.exe")
+	}
+	_, err = seer.NewLocalNotebookSession(within(t, time.Minute), nil, &seer.LocalNotebookOptions{
+		NotebookOptions: seer.NotebookOptions{OutputDir: t.TempDir()}, Dir: t.TempDir(), Python: python,
+	})
+	require.ErrorIs(t, err, seer.ErrNotFound)
+	assert.ErrorContains(t, err, python+" -m pip install jupyter_server ipykernel")
+}
