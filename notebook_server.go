@@ -94,7 +94,13 @@ func (s *Sandbox) serveJupyter(ctx context.Context, remote *modalclient.Sandbox)
 		server.url = ""
 	}
 	// It answers inside; the way to it may take a moment longer.
-	server.client, err = jupyter.Await(ctx, target)
+	patience := s.config.withDefaults().WaitTimeout
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	server.client, err = jupyter.Await(limited, target)
+	if err != nil && ctx.Err() == nil && limited.Err() != nil {
+		err = &TimeoutError{Op: "reach Jupyter", After: patience, Err: err}
+	}
 	return server, err
 }
 
