@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -72,12 +71,12 @@ func (s *ScopedSandbox) functions(ctx context.Context) (*functionServer, error) 
 	if err != nil {
 		return nil, err
 	}
-	if s.server != nil && s.server.control().Health(ctx) == nil {
-		return s.server, nil
-	}
 	config := s.config.withDefaults()
 	limited, cancel := context.WithTimeout(ctx, config.WaitTimeout)
 	defer cancel()
+	if s.server != nil && s.server.control().Health(limited) == nil {
+		return s.server, nil
+	}
 	err = s.serveFunctions(limited, remote, config.RPCPort)
 	var timeout *TimeoutError
 	switch {
@@ -140,7 +139,7 @@ func (s *ScopedSandbox) wayToFunctions(ctx context.Context, remote *modalclient.
 	way.listen = "127.0.0.1"
 	way.relay, err = openRelay(ctx, s.opts.logger, func(ctx context.Context) (net.Conn, error) { return s.dialInside(ctx, remote, port) })
 	if err != nil {
-		return nil, fmt.Errorf("relay port %s: %w", strconv.Itoa(port), err)
+		return nil, fmt.Errorf("relay port %d: %w", port, err)
 	}
 	way.url = way.relay.url
 	return way, nil

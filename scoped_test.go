@@ -71,7 +71,7 @@ func TestTheScopedDocument(t *testing.T) {
 	workspace := &seer.Workspace{Libraries: []seer.Library{tools.Library()}}
 	session, err := seer.NewLocalSession(ctx, workspace, dir, nil)
 	require.NoError(t, err)
-	defer session.Close(ctx)
+	defer func() { require.NoError(t, session.Close(ctx)) }()
 	result, err := session.Exec(ctx, "import model_tools; print(model_tools.get_embedding('hi'))")
 	require.NoError(t, err)
 	assert.Equal(t, "[0.25, 0.5]\n", result.Text())

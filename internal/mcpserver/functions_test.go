@@ -1,0 +1,60 @@
+package mcpserver_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ajobi-uhc/seer-go/internal/mcpserver"
+)
+
+// echoes are functions that return their arguments.
+type echoes []mcpserver.Function
+
+func (e echoes) Functions() []mcpserver.Function { return e }
+
+func (e echoes) CallFunction(_ context.Context, name string, arguments json.RawMessage) (json.RawMessage, error) {
+	switch name {
+	case "fail":
+		return nil, errors.New("no such layer")
+	case "text":
+		return json.RawMessage(`"two\nlines"`), nil
+	case "nothing":
+		return json.RawMessage(`null`), nil
+	}
+	return arguments, nil
+}
+
+func TestFunctions(t *testing.T) {
+	session := connect(t, mcpserver.Tools{Functions: echoes{
+		{Name: "echo", Description: "Echoes.", Input: json.RawMessage(`{"type":"object","properties":{"x":{"enum":[1,2]}}}`)},
+		{Name: "fail", Input: json.RawMessage(`{"type":"object"}`)},
+		{Name: "text", Input: json.RawMessage(`{"type":"object"}`)},
+		{Name: "nothing", Input: json.RawMessage(`{"type":"object"}`)},
+		// Schemas come from a sandbox: none may bring this program down.
+		{Name: "missing"},
+		{Name: "broken", Input: json.RawMessage(`{`)},
+		{Name: "list", Input: json.RawMessage(`{"type":"array"}`)},
+		{Name: "header", Input: json.RawMessage(`{"type":"object","properties":{"x":{"type":"object","x-mcp-header":"Bad Header"}}}`)},
+	}}, nil)
+	schemas := map[string]string{}
+	for tool, err := range session.Tools(t.Context(), nil) {
+		require.NoError(t, err)
+		schema, err := json.Marshal(tool.InputSchema)
+		require.NoError(t, err)
+		schemas[tool.Name] = string(schema)
+	}
+	assert.JSONEq(t, `{"type":"object","properties":{"x":{"enum":[1,2]}}}`, schemas["echo"])
+	for _, name := range []string{"missing", "broken", "list", "header"} {
+		assert.JSONEq(t, `{"type":"object"}`, schemas[name], name)
+	}
+	for name, want := range map[string]string{"echo": `{"x":1}`, "text": "two\nlines", "nothing": "null", "fail": "no such layer"} {
+		text, failed := call(t, session, name, map[string]any{"x": 1})
+		assert.Equal(t, want, text)
+		assert.Equal(t, name == "fail", failed, name)
+	}
+}
