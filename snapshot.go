@@ -12,6 +12,7 @@ import (
 // models, are not part of it; they are mounted again.
 type Snapshot struct {
 	ImageID     string        `json:"image_id"`
+	Dir         string        `json:"dir,omitempty"` // the one directory it holds; "" = the whole file system
 	Description string        `json:"description"`
 	CreatedAt   time.Time     `json:"created_at"`
 	Backend     string        `json:"backend"`          // "modal" or "local"; it can be restored nowhere else
@@ -31,6 +32,11 @@ func (s *Sandbox) Snapshot(ctx context.Context, description string) (*Snapshot, 
 	if err != nil {
 		return nil, s.callError("snapshot sandbox", err)
 	}
+	return s.describeSnapshot(imageID, description), nil
+}
+
+// describeSnapshot says what it takes to restore an image.
+func (s *Sandbox) describeSnapshot(imageID, description string) *Snapshot {
 	return &Snapshot{
 		ImageID:     imageID,
 		Description: description,
@@ -39,7 +45,7 @@ func (s *Sandbox) Snapshot(ctx context.Context, description string) (*Snapshot, 
 		Config:      s.config.clone(),
 		Models:      s.ModelHandles(),
 		Repos:       s.RepoHandles(),
-	}, nil
+	}
 }
 
 // FromSnapshot starts a sandbox on a saved file system. Hardware, secrets,
@@ -58,6 +64,9 @@ func restored(snapshot *Snapshot, config SandboxConfig, opts []Option) (*Sandbox
 	if snapshot == nil || snapshot.ImageID == "" {
 		return nil, errors.New("restore snapshot: it has no image ID")
 	}
+	if snapshot.Dir != "" {
+		return nil, fmt.Errorf("restore snapshot %s: it holds the directory %s alone: use RestoreDir", snapshot.ImageID, snapshot.Dir)
+	}
 	s := NewSandbox(config, opts...)
 	s.from = snapshot
 	s.models, s.repos = snapshot.Models, snapshot.Repos
@@ -66,13 +75,20 @@ func restored(snapshot *Snapshot, config SandboxConfig, opts []Option) (*Sandbox
 
 // checkSnapshot finds out before anything is provisioned whether the image is still there.
 func (s *Sandbox) checkSnapshot(ctx context.Context) error {
-	if s.from.Backend != "" && s.from.Backend != s.backend.name {
-		return fmt.Errorf("restore snapshot %s: it was made on the %s backend, this is %s", s.from.ImageID, s.from.Backend, s.backend.name)
+	if err := s.from.checkBackend(s.backend.name); err != nil {
+		return err
 	}
 	err := s.client.ImageExists(ctx, s.from.ImageID)
 	if err != nil {
 		return fmt.Errorf("restore snapshot %s (%q of %s): %w", s.from.ImageID, s.from.Description,
 			s.from.CreatedAt.Format(time.DateTime), publicError(err))
+	}
+	return nil
+}
+
+func (n *Snapshot) checkBackend(name string) error {
+	if n.Backend != "" && n.Backend != name {
+		return fmt.Errorf("restore snapshot %s: it was made on the %s backend, this is %s", n.ImageID, n.Backend, name)
 	}
 	return nil
 }
