@@ -79,6 +79,7 @@ func TestNotebookMode(t *testing.T) {
 	t.Run("death", func(t *testing.T) { t.Parallel(); testKernelDeath(t, sandbox) })
 	t.Run("side by side", func(t *testing.T) { t.Parallel(); testSideBySide(t, sandbox) })
 	t.Run("resume and fork", func(t *testing.T) { t.Parallel(); testResumeAndFork(t, sandbox) })
+	t.Run("tools", func(t *testing.T) { t.Parallel(); testNotebookTools(t, sandbox) })
 }
 
 func testJupyterToken(t *testing.T, sandbox *seer.Sandbox) {
@@ -347,6 +348,28 @@ func testResumeAndFork(t *testing.T, sandbox *seer.Sandbox) {
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(data, &file))
 	assert.Len(t, file.Cells, 4)
+}
+
+func testNotebookTools(t *testing.T, sandbox *seer.Sandbox) {
+	session := startNotebook(t, sandbox, nil, seer.NotebookOptions{})
+	client := agent(t, onlyServer(t, session), nil)
+	assert.ElementsMatch(t, []string{"execute_code", "add_markdown", "edit_cell", "read_notebook", "interrupt", "restart"}, toolNames(t, client))
+	assert.Contains(t, words(t, call(t, client, "execute_code", map[string]any{"code": "n = 6\nn * 7"})), "42")
+	failed := call(t, client, "execute_code", map[string]any{"code": "1/0"})
+	assert.True(t, failed.IsError)
+	assert.Contains(t, words(t, failed), "ZeroDivisionError")
+	call(t, client, "add_markdown", map[string]any{"source": "# Notes"})
+	cells := session.Cells()
+	require.Len(t, cells, 3)
+	edited := call(t, client, "edit_cell", map[string]any{"cell": cells[1].ID, "source": "n / 2", "run": true})
+	assert.Contains(t, words(t, edited), "3.0")
+	notebook := words(t, call(t, client, "read_notebook", nil))
+	for _, want := range []string{cells[0].ID, "n * 7", "42", "n / 2", "3.0", "# Notes"} {
+		assert.Contains(t, notebook, want)
+	}
+	assert.NotContains(t, notebook, "ZeroDivisionError")
+	call(t, client, "restart", nil)
+	assert.Contains(t, words(t, call(t, client, "execute_code", map[string]any{"code": "n"})), "NameError")
 }
 
 // Without any port, the session goes through the streams of commands.
