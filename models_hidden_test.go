@@ -24,8 +24,7 @@ func (w *hubWorld) addAdapter() {
 	}})
 }
 
-func TestAdapterBringsItsBase(t *testing.T) {
-	w := newHubWorld(t)
+func testAdapterBringsItsBase(t *testing.T, w *hubWorld) {
 	w.addAdapter()
 	sandbox := w.start(t, []seer.ModelConfig{
 		{Name: "quokka-org/Sparrow-7B-tuned", VarName: "tuned", IsPEFT: true, BaseModel: "acme-labs/Sparrow-7B"},
@@ -71,19 +70,18 @@ me = str(os.getpid())
 for pid in filter(str.isdigit, os.listdir("/proc")):
     for name in ("cmdline", "environ", "mounts", "mountinfo", "comm", "maps"):
         look(f"/proc/{pid}/{name}")
-for root in ("/models", "/run", "/tmp", "/var", "/root", "/etc", "/dev/shm", "/workspace", "/home", "/opt", "/srv"):
+for root in ("/models", "/run", "/tmp", "/var/tmp", "/var/log", "/root", "/etc", "/dev/shm", "/workspace", "/home", "/srv"):
     for directory, directories, names in os.walk(root):
         for name in directories + names:
             if any(word in re.sub("[-_./ ]", "", name.lower()) for word in words):
                 print("name of", os.path.join(directory, name))
         for name in names:
             path = os.path.join(directory, name)
-            if os.path.isfile(path) and not path.startswith("/opt/python/lib"):
+            if os.path.isfile(path):
                 look(path)
 `
 
-func TestHiddenModelIsNotNamedAnywhere(t *testing.T) {
-	w := newHubWorld(t)
+func testHiddenModelIsNotNamedAnywhere(t *testing.T, w *hubWorld) {
 	w.addAdapter()
 	var said events
 	var log bytes.Buffer

@@ -13,8 +13,7 @@ import (
 	"github.com/ajobi-uhc/seer-go/internal/huggingface/hubtest"
 )
 
-func TestSnapshotKeepsItsModels(t *testing.T) {
-	w := newHubWorld(t)
+func testSnapshotKeepsItsModels(t *testing.T, w *hubWorld) {
 	const id = "acme-labs/Sparrow-7B"
 	first := w.Add(hubtest.Model{ID: id, Files: modelFiles(id)})
 	config := seer.SandboxConfig{Models: []seer.ModelConfig{{Name: id}, {Name: "acme-labs/Secret-1B", VarName: "target", Hidden: true}}}
@@ -49,8 +48,7 @@ func TestSnapshotKeepsItsModels(t *testing.T) {
 	assert.Equal(t, sandbox.ModelHandles(), restored.ModelHandles(), "the same commit is downloaded again")
 }
 
-func TestFromIDKnowsTheModels(t *testing.T) {
-	w := newHubWorld(t)
+func testFromIDKnowsTheModels(t *testing.T, w *hubWorld) {
 	const id = "acme-labs/Sparrow-7B"
 	w.Add(hubtest.Model{ID: id, Files: modelFiles(id)})
 	on := seer.WithBackend(w.server.Backend())
@@ -76,26 +74,16 @@ func TestFromIDKnowsTheModels(t *testing.T) {
 	assert.Equal(t, modelFiles(id)["model.safetensors"], got)
 }
 
-func TestKilledDownloadIsTakenOver(t *testing.T) {
-	w := newHubWorld(t)
+func testKilledDownloadIsTakenOver(t *testing.T, w *hubWorld) {
 	weights := bytes.Repeat([]byte("0123456789abcdef"), 64<<10) // 1 MiB
 	w.Add(hubtest.Model{ID: "acme-labs/Sparrow-7B", Files: map[string][]byte{"config.json": []byte("{}"), "model.safetensors": weights}})
 	w.Fail(hubtest.Fault{Path: "/repos/", StallAfter: 512 << 10, Times: 1})
-	half := make(chan struct{}, 1000)
-	w.OnServe(func(total int64) {
-		if total >= 400<<10 {
-			select {
-			case half <- struct{}{}:
-			default:
-			}
-		}
-	})
 	killed := make(chan error, 1)
-	go func() {
-		<-half
-		killed <- seer.TerminateAll(t.Context(), w.server.Sandboxes(), seer.WithBackend(w.server.Backend()))
-	}()
-	sandbox := w.start(t, []seer.ModelConfig{{Name: "acme-labs/Sparrow-7B"}})
+	sandbox := w.start(t, []seer.ModelConfig{{Name: "acme-labs/Sparrow-7B"}}, onceKept(128<<10, func() {
+		go func() {
+			killed <- seer.TerminateAll(t.Context(), w.server.Sandboxes(), seer.WithBackend(w.server.Backend()))
+		}()
+	}))
 	require.NoError(t, <-killed)
 	assert.Equal(t, 3, w.rpcs("SandboxCreate"), "two downloads and the sandbox")
 	got, err := sandbox.ReadFile(t.Context(), sandbox.ModelHandles()[0].Path+"/model.safetensors")
@@ -103,8 +91,7 @@ func TestKilledDownloadIsTakenOver(t *testing.T) {
 	assert.True(t, bytes.Equal(weights, got))
 }
 
-func TestCachedModelsAreListedAndDeleted(t *testing.T) {
-	w := newHubWorld(t)
+func testCachedModelsAreListedAndDeleted(t *testing.T, w *hubWorld) {
 	const id = "acme-labs/Sparrow-7B"
 	commit := w.Add(hubtest.Model{ID: id, Files: modelFiles(id)})
 	on := seer.WithBackend(w.server.Backend())

@@ -23,6 +23,8 @@ import (
 type hubWorld struct {
 	*hubtest.Server
 	server *seertest.Server
+
+	calls, asked int // made before the test
 }
 
 func newHubWorld(t *testing.T) *hubWorld {
@@ -33,6 +35,48 @@ func newHubWorld(t *testing.T) *hubWorld {
 	t.Setenv("HF_TOKEN", "")
 	return &hubWorld{Server: hub, server: server}
 }
+
+// The tests share a world, in which the downloader's image is built once, and
+// each finds an empty cache.
+func TestModels(t *testing.T) {
+	w := newHubWorld(t)
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *hubWorld)
+	}{
+		{"ModelIsDownloadedOnce", testModelIsDownloadedOnce},
+		{"GatedModelFailsBeforeAnySandbox", testGatedModelFailsBeforeAnySandbox},
+		{"ConcurrentStartsShareOneDownload", testConcurrentStartsShareOneDownload},
+		{"CancelledDownloadGoesOn", testCancelledDownloadGoesOn},
+		{"FailingHubLeavesNoSandbox", testFailingHubLeavesNoSandbox},
+		{"AdapterBringsItsBase", testAdapterBringsItsBase},
+		{"HiddenModelIsNotNamedAnywhere", testHiddenModelIsNotNamedAnywhere},
+		{"SnapshotKeepsItsModels", testSnapshotKeepsItsModels},
+		{"FromIDKnowsTheModels", testFromIDKnowsTheModels},
+		{"KilledDownloadIsTakenOver", testKilledDownloadIsTakenOver},
+		{"CachedModelsAreListedAndDeleted", testCachedModelsAreListedAndDeleted},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w.renew(t)
+			test.run(t, w)
+		})
+	}
+}
+
+// renew makes the world as it was at first.
+func (w *hubWorld) renew(t *testing.T) {
+	t.Helper()
+	w.Heal()
+	on := seer.WithBackend(w.server.Backend())
+	for model, err := range seer.ListModels(t.Context(), on) {
+		require.NoError(t, err)
+		require.NoError(t, seer.DeleteModel(t.Context(), model.Volume, on))
+	}
+	w.calls, w.asked = len(w.server.Calls()), len(w.Requests())
+}
+
+// requests are those that the hub was asked since the test began.
+func (w *hubWorld) requests() []hubtest.Request { return w.Requests()[w.asked:] }
 
 func (w *hubWorld) sandbox(models []seer.ModelConfig, opts ...seer.Option) *seer.Sandbox {
 	// Nothing is loaded here: the real peft would bring all of torch.
@@ -48,10 +92,10 @@ func (w *hubWorld) start(t *testing.T, models []seer.ModelConfig, opts ...seer.O
 	return sandbox
 }
 
-// rpcs counts the calls of an RPC so far.
+// rpcs counts the calls of an RPC since the test began.
 func (w *hubWorld) rpcs(name string) int {
 	count := 0
-	for _, call := range w.server.Calls() {
+	for _, call := range w.server.Calls()[w.calls:] {
 		if call.RPC == name {
 			count++
 		}
@@ -94,8 +138,17 @@ func (e *events) String() string {
 	return fmt.Sprintf("%+v", e.all)
 }
 
-func TestModelIsDownloadedOnce(t *testing.T) {
-	w := newHubWorld(t)
+// onceKept calls f when so many bytes of a model are on its volume.
+func onceKept(bytes int64, f func()) seer.Option {
+	call := sync.OnceFunc(f)
+	return seer.WithProgress(func(event seer.Event) {
+		if event.Kind == seer.EventProgress && event.Done >= bytes {
+			call()
+		}
+	})
+}
+
+func testModelIsDownloadedOnce(t *testing.T, w *hubWorld) {
 	commit := w.Add(hubtest.Model{ID: "acme-labs/Sparrow-7B", Files: modelFiles("acme-labs/Sparrow-7B")})
 	models := []seer.ModelConfig{{Name: "acme-labs/Sparrow-7B"}}
 
@@ -132,8 +185,7 @@ func TestModelIsDownloadedOnce(t *testing.T) {
 	assert.Equal(t, "cached", done[0].Text)
 }
 
-func TestGatedModelFailsBeforeAnySandbox(t *testing.T) {
-	w := newHubWorld(t)
+func testGatedModelFailsBeforeAnySandbox(t *testing.T, w *hubWorld) {
 	w.Add(hubtest.Model{ID: "acme-labs/Closed-1B", Files: modelFiles("x"), Gated: "manual"})
 	_, err := w.sandbox([]seer.ModelConfig{{Name: "acme-labs/Closed-1B"}}).Start(t.Context())
 	require.ErrorIs(t, err, seer.ErrGatedModel)
@@ -149,8 +201,7 @@ func TestGatedModelFailsBeforeAnySandbox(t *testing.T) {
 	assert.Zero(t, w.rpcs("SandboxCreate"))
 }
 
-func TestConcurrentStartsShareOneDownload(t *testing.T) {
-	w := newHubWorld(t)
+func testConcurrentStartsShareOneDownload(t *testing.T, w *hubWorld) {
 	w.Add(hubtest.Model{ID: "acme-labs/Sparrow-7B", Files: modelFiles("acme-labs/Sparrow-7B")})
 	var mu sync.Mutex
 	var all []*seer.Sandbox
@@ -173,7 +224,7 @@ func TestConcurrentStartsShareOneDownload(t *testing.T) {
 	}
 	require.NoError(t, err)
 	gets := 0
-	for _, r := range w.Requests() {
+	for _, r := range w.requests() {
 		if r.CDN && r.Method == "GET" {
 			gets++
 		}
@@ -181,30 +232,23 @@ func TestConcurrentStartsShareOneDownload(t *testing.T) {
 	assert.Equal(t, 1, gets, "the weights were fetched once")
 }
 
-func TestCancelledDownloadGoesOn(t *testing.T) {
-	w := newHubWorld(t)
+func testCancelledDownloadGoesOn(t *testing.T, w *hubWorld) {
 	weights := bytes.Repeat([]byte("0123456789abcdef"), 64<<10) // 1 MiB
 	w.Add(hubtest.Model{ID: "acme-labs/Sparrow-7B", Files: map[string][]byte{"config.json": []byte("{}"), "model.safetensors": weights}})
 	w.Fail(hubtest.Fault{Path: "/repos/", StallAfter: 512 << 10, Times: 1})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	w.OnServe(func(total int64) {
-		if total >= 400<<10 {
-			cancel()
-		}
-	})
 	models := []seer.ModelConfig{{Name: "acme-labs/Sparrow-7B"}}
-	_, err := w.sandbox(models).Start(ctx)
+	_, err := w.sandbox(models, onceKept(128<<10, cancel)).Start(ctx)
 	require.ErrorIs(t, err, context.Canceled)
 	assert.Empty(t, w.server.Sandboxes(), "no download runs on")
 
-	w.OnServe(func(int64) {})
 	sandbox := w.start(t, models)
 	out, err := sandbox.Exec(t.Context(), "stat -c %s "+sandbox.ModelHandles()[0].Path+"/model.safetensors")
 	require.NoError(t, err)
 	assert.Equal(t, fmt.Sprintln(len(weights)), out)
 	var rest string
-	for _, r := range w.Requests() {
+	for _, r := range w.requests() {
 		if r.CDN && r.Range != "" {
 			rest = r.Range
 		}
@@ -212,8 +256,7 @@ func TestCancelledDownloadGoesOn(t *testing.T) {
 	assert.NotEmpty(t, rest, "the second download asked for the rest only")
 }
 
-func TestFailingHubLeavesNoSandbox(t *testing.T) {
-	w := newHubWorld(t)
+func testFailingHubLeavesNoSandbox(t *testing.T, w *hubWorld) {
 	w.Add(hubtest.Model{ID: "acme-labs/Sparrow-7B", Files: modelFiles("acme-labs/Sparrow-7B")})
 	w.Fail(hubtest.Fault{Path: "/repos/", Status: 403})
 	_, err := w.sandbox([]seer.ModelConfig{{Name: "acme-labs/Sparrow-7B"}}).Start(t.Context())
