@@ -52,6 +52,32 @@ func execOverhead(ctx context.Context, b *bench) error {
 		return err
 	}
 	w.slow(modalDelay)
-	defer w.slow(0)
-	return b.versus(ctx, b.runs/2, "Exec, 40 ms per RPC", "1.05", shellSide, rawShell)
+	err = b.versus(ctx, max(b.runs/2, 3), "Exec, 40 ms per RPC", "1.05", shellSide, rawShell)
+	w.slow(0)
+	if err != nil {
+		return err
+	}
+	return protocolOverhead(ctx, b)
+}
+
+// protocolOverhead is Exec where commands are played: without the process,
+// what is left is the client's work and the server's.
+func protocolOverhead(ctx context.Context, b *bench) error {
+	w, err := scriptedWorld()
+	if err != nil {
+		return err
+	}
+	b.later(w.close)
+	sandbox, err := w.start(ctx, seer.SandboxConfig{})
+	if err != nil {
+		return err
+	}
+	b.later(func() error { return sandbox.Terminate(context.WithoutCancel(ctx)) })
+	raw, err := w.raw(ctx, b, sandbox)
+	if err != nil {
+		return err
+	}
+	return b.versus(ctx, 50*b.runs, "Exec without a process", "1.05",
+		timed("Exec", func(ctx context.Context) error { _, err := sandbox.Exec(ctx, "echo hi"); return err }),
+		timed("modal-go", func(ctx context.Context) error { return rawExec(ctx, raw, nil, "bash", "-c", "echo hi") }))
 }

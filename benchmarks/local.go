@@ -94,7 +94,7 @@ func readiness(ctx context.Context, b *bench, rt *linux.Runtime, host runtime.Im
 	} else {
 		b.row("ready", "", "bwrap", "not installed", "", "")
 	}
-	if err := b.versus(ctx, b.runs, "runtime: ready and first `true`", "15 ms", bare, rivals...); err != nil {
+	if err := b.versus(ctx, b.runs, "runtime: ready and first `true`", "below 15 ms", bare, rivals...); err != nil {
 		return err
 	}
 	return b.versus(ctx, b.runs, "Start and first Exec, zero config", "", whole, rivals...)
@@ -109,7 +109,7 @@ func execution(ctx context.Context, b *bench, rt *linux.Runtime, host runtime.Im
 	if err != nil {
 		return err
 	}
-	err = b.versus(ctx, 10*b.runs, "runtime: exec of `true`", "2.5 ms",
+	err = b.versus(ctx, 10*b.runs, "runtime: exec of `true`", "below 2.5 ms",
 		timed("sandbox", func(ctx context.Context) error { return execBare(ctx, sandbox, "/bin/true") }),
 		command("/bin/true"))
 	return errors.Join(err, sandbox.Terminate(ctx))

@@ -55,15 +55,17 @@ func uploads(ctx context.Context, b *bench) error {
 	if _, err := rand.Read(large); err != nil {
 		return err
 	}
-	rawCat := func(chunk int) func(context.Context) error {
-		return func(ctx context.Context) error {
-			return rawExec(ctx, raw, &input{bytes.NewReader(large), chunk}, "sh", "-c", `cat > "$1"`, "sh", "/tmp/large-raw")
+	rawCat := func(chunk int) func(context.Context, string) error {
+		return func(ctx context.Context, target string) error {
+			return rawExec(ctx, raw, &input{bytes.NewReader(large), chunk}, "sh", "-c", `cat > "$1"`, "sh", path.Join(target, "large"))
 		}
 	}
 	return b.versus(ctx, max(b.runs/3, 3), "WriteFile of 100 MiB", "0.9",
-		timed("WriteFile", func(ctx context.Context) error { return sandbox.WriteFile(ctx, "/tmp/large", large) }),
-		timed("cat over modal-go, io.Copy", rawCat(plainChunk)),
-		timed("cat over modal-go, 1 MiB messages", rawCat(tunedChunk)))
+		fresh(sandbox, "WriteFile", func(ctx context.Context, target string) error {
+			return sandbox.WriteFile(ctx, path.Join(target, "large"), large)
+		}),
+		fresh(sandbox, "cat over modal-go, io.Copy", rawCat(plainChunk)),
+		fresh(sandbox, "cat over modal-go, 1 MiB messages", rawCat(tunedChunk)))
 }
 
 func treeUploads(ctx context.Context, b *bench, sandbox *seer.Sandbox, raw *modal.Sandbox, dir string, files []string) error {

@@ -112,17 +112,24 @@ func (w *world) start(ctx context.Context, config seer.SandboxConfig, opts ...se
 
 // raw is modal-go's own handle of a sandbox. The client is closed with b.
 func (w *world) raw(ctx context.Context, b *bench, sandbox *seer.Sandbox) (*modal.Sandbox, error) {
-	// modal-go takes the address from the environment alone.
-	if err := os.Setenv("MODAL_SERVER_URL", w.server.URL()); err != nil {
-		return nil, err
-	}
-	defer os.Unsetenv("MODAL_SERVER_URL")
-	client, err := modal.NewClientWithOptions(&modal.ClientParams{TokenID: tokenID, TokenSecret: tokenSecret, Environment: "main"})
+	client, err := w.rawClient()
 	if err != nil {
 		return nil, err
 	}
 	b.later(func() error { client.Close(); return nil })
 	return client.Sandboxes.FromID(ctx, sandbox.SandboxID())
+}
+
+// rawClient connects modal-go, which takes the address from the environment alone.
+func (w *world) rawClient() (client *modal.Client, err error) {
+	const variable = "MODAL_SERVER_URL"
+	if err := os.Setenv(variable, w.server.URL()); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.Unsetenv(variable)) }()
+	return modal.NewClientWithOptions(&modal.ClientParams{
+		Logger: slog.New(slog.DiscardHandler), TokenID: tokenID, TokenSecret: tokenSecret, Environment: "main",
+	})
 }
 
 // input is what a raw exec reads, in messages of so many bytes.
