@@ -72,7 +72,10 @@ func (s *Sandbox) liftLease(ctx context.Context) error {
 	if leaseOf(s.config, s.opts) == 0 {
 		return nil
 	}
-	return s.setLease(ctx, noLease)
+	if err := s.setLease(ctx, noLease); err != nil {
+		return err
+	}
+	return s.tagDetached(ctx)
 }
 
 // tagDetached tells [Reap] that nobody needs to keep the sandbox. Who merely

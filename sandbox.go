@@ -230,9 +230,6 @@ func (s *Sandbox) Close() error {
 	if err := s.liftLease(ctx); err != nil {
 		return fmt.Errorf("close sandbox: lift its lease: %w", publicError(err))
 	}
-	if err := s.tagDetached(ctx); err != nil {
-		return fmt.Errorf("close sandbox: tag it: %w", publicError(err))
-	}
 	return s.leave(phaseDetached)
 }
 

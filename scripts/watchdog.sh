@@ -1,6 +1,7 @@
 # Keeps a sandbox alive while its lease lasts. $1: seconds, or "none"; $2: what
 # FromID wants to know, as JSON. scripts/lease.sh renews the lease: its file
 # holds the time of its end, or "none". Both lie where no snapshot takes them along.
+mkdir -p /workspace
 umask 077
 mkdir -p /dev/shm/seer
 printf '%s' "$2" >/dev/shm/seer/state.json

@@ -35,7 +35,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentFlags().String("app", "seer", "`name` of the Modal app that the sandboxes belong to")
 	root.AddCommand(newUp(), newPs(), newExec(), newSh(), newCp(), newLogs(), newSnapshot(), newRestore(),
-		newRm(), newReap(), newPlan(), newModels(), newLocal(), newVersion())
+		newRm(), newReap(), newPlan(), newModels(), newMCP(), newLocal(), newVersion())
 	markUsage(root)
 	return root
 }
