@@ -62,7 +62,7 @@ def look(path):
             text = f.read(64 << 20)
     except OSError:
         return
-    text = re.sub(rb"[-_./ \n\t]", b"", text.lower())
+    text = text.lower().translate(None, b"-_./ \n\t")
     for word in words:
         if word.encode() in text:
             print(word, "in", path)
