@@ -53,8 +53,10 @@ func (s *stdin) pump() {
 		s.mu.Unlock()
 		_, err := s.pipe.Write(data)
 		s.mu.Lock()
-		if err != nil {
+		if err != nil && !s.broken {
 			s.breakLocked()
+		}
+		if s.broken { // by us, or by stop meanwhile
 			s.mu.Unlock()
 			return
 		}
