@@ -19,8 +19,9 @@ type ModelConfig struct {
 	// Revision is a branch, tag or commit. "" means main. It is resolved to a
 	// commit, which [ModelHandle] tells.
 	Revision string `json:"revision,omitempty" yaml:"revision,omitempty"`
-	// LoadAsPEFT keeps an adapter a PEFT model, with its adapter separable,
-	// instead of a plain transformers model. Only with IsPEFT.
+	// LoadAsPEFT wraps the model, when it is loaded, in a PEFT adapter that
+	// changes nothing, so that code for adapters works on it too. An adapter is
+	// loaded as a PEFT model anyway.
 	LoadAsPEFT bool `json:"load_as_peft,omitempty" yaml:"load_as_peft,omitempty"`
 	// Include are glob patterns of the files to download, such as
 	// "*.safetensors". nil means all, with one format of the weights.

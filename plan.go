@@ -41,7 +41,7 @@ func (s *Sandbox) planInput() plan.Input {
 	for _, m := range s.plannedModels() {
 		model := plan.Model{
 			Name: m.Name, Variable: m.varName(), Revision: m.Revision,
-			Include: m.Include, Exclude: m.Exclude, Hidden: m.Hidden,
+			Include: m.Include, Exclude: m.Exclude, Hidden: m.Hidden, AsPEFT: m.LoadAsPEFT,
 		}
 		if m.IsPEFT {
 			model.Base = m.BaseModel

@@ -2,10 +2,9 @@ package seer
 
 import (
 	"context"
+	_ "embed"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 )
 
@@ -16,6 +15,9 @@ const (
 	// maxState leaves room for the command around it in Modal's 64 KiB.
 	maxState = 48 << 10
 )
+
+//go:embed scripts/state.sh
+var stateScript string
 
 // state is what another program cannot ask the backend for. As it is an
 // argument of the sandbox's command, it holds no secret, no value of Env, no
@@ -74,11 +76,10 @@ func (s *Sandbox) adopt(ctx context.Context) error {
 		}
 		return err
 	}
-	data, err := s.remote.ReadFile(ctx, stateFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	cmd := s.Command("sh", "-c", stateScript, "seer-state", stateFile)
+	cmd.remote = s.remote
+	data, err := cmd.Output(ctx)
+	if err != nil || len(data) == 0 {
 		return err
 	}
 	var saved state

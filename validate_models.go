@@ -75,9 +75,6 @@ func (v *validator) peft(field string, m ModelConfig) {
 	case m.BaseModel != "":
 		v.problem(field+".BaseModel", quoted(m.BaseModel), "only a PEFT adapter has a base model; set IsPEFT too, or remove it")
 	}
-	if m.LoadAsPEFT && !m.IsPEFT {
-		v.problem(field+".LoadAsPEFT", "true", "only a PEFT adapter can be loaded as one; set IsPEFT too, or remove it")
-	}
 }
 
 // ref checks the name of a git branch, tag or commit.

@@ -55,6 +55,7 @@ func TestValidConfigs(t *testing.T) {
 		"blocked":       {BlockNetwork: true, ExecutionMode: ModeNotebook},
 		"cidr":          {CIDRAllowlist: []string{"203.0.113.0/24", "2001:db8::/32", "198.51.100.7/32"}},
 		"models":        {Models: []ModelConfig{{Name: "google/gemma-2-9b"}, {Name: "gpt2", VarName: "small"}, {Name: "google/gemma-2-9b", VarName: "again", Revision: "refs/pr/7"}}},
+		"wrapped":       {Models: []ModelConfig{{Name: "a/b", LoadAsPEFT: true}}},
 		"peft":          {Models: []ModelConfig{{Name: "my-org/my-adapter", IsPEFT: true, BaseModel: "meta-llama/Llama-2-7b", LoadAsPEFT: true, Hidden: true}}},
 		"visible base":  {Models: []ModelConfig{{Name: "org/quirky", VarName: "organism", IsPEFT: true, BaseModel: "org/base", Hidden: true}, {Name: "org/base", VarName: "base"}}},
 		"repos": {Repos: []RepoConfig{
@@ -112,7 +113,6 @@ func TestProblems(t *testing.T) {
 
 		"PEFT without base":        {SandboxConfig{Models: []ModelConfig{{Name: "a/b", IsPEFT: true}}}, nil, []string{`Models[0].BaseModel = "": a PEFT adapter needs its base model; name it`}},
 		"base without PEFT":        {SandboxConfig{Models: []ModelConfig{{Name: "a/b", BaseModel: "c/d"}}}, nil, []string{`Models[0].BaseModel = "c/d": only a PEFT adapter has a base model; set IsPEFT too, or remove it`}},
-		"load as PEFT without":     {SandboxConfig{Models: []ModelConfig{{Name: "a/b", LoadAsPEFT: true}}}, nil, []string{`Models[0].LoadAsPEFT = true: only a PEFT adapter can be loaded as one; set IsPEFT too, or remove it`}},
 		"model without name":       {SandboxConfig{Models: []ModelConfig{{}}}, nil, []string{`Models[0].Name = "": name the model by its HuggingFace ID, such as "google/gemma-2-9b"`}},
 		"model URL":                {SandboxConfig{Models: []ModelConfig{{Name: "https://huggingface.co/a/b"}}}, nil, []string{`Models[0].Name = "https://huggingface.co/a/b": write the HuggingFace ID, such as "google/gemma-2-9b", and no URL or path`}},
 		"model path":               {SandboxConfig{Models: []ModelConfig{{Name: "../../etc"}}}, nil, []string{`Models[0].Name = "../../etc": write the HuggingFace ID, such as "google/gemma-2-9b", and no URL or path`}},

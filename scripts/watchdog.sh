@@ -4,7 +4,7 @@
 mkdir -p /workspace
 umask 077
 mkdir -p /dev/shm/seer
-printf '%s' "$2" >/dev/shm/seer/state.json
+printf '%s' "$2" >/dev/shm/seer/state.new && mv /dev/shm/seer/state.new /dev/shm/seer/state.json
 trap 'exit 0' TERM INT
 end=none
 [ "$1" = none ] || end=$(($(date +%s) + $1))

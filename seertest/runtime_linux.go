@@ -3,6 +3,7 @@ package seertest
 import (
 	"log/slog"
 	"net/netip"
+	"path/filepath"
 
 	"github.com/ajobi-uhc/seer-go/internal/runtime"
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux"
@@ -11,20 +12,20 @@ import (
 
 // hostRuntime shares the state directory of package local, so that tests find
 // its layers warm.
-func hostRuntime(allow []string, logger *slog.Logger) (runtime.Runtime, []string, error) {
+func hostRuntime(allow []string, logger *slog.Logger) (host runtime.Runtime, imageDir string, pythons []string, err error) {
 	dir, err := local.StateDir()
 	if err != nil {
-		return nil, nil, err
+		return nil, "", nil, err
 	}
 	hosts := make([]netip.AddrPort, len(allow))
 	for i, address := range allow {
 		if hosts[i], err = netip.ParseAddrPort(address); err != nil {
-			return nil, nil, err
+			return nil, "", nil, err
 		}
 	}
-	host, err := linux.New(linux.Config{Dir: dir, Logger: logger, AllowHosts: hosts})
+	started, err := linux.New(linux.Config{Dir: dir, Logger: logger, AllowHosts: hosts})
 	if err != nil {
-		return nil, nil, err
+		return nil, "", nil, err
 	}
-	return host, host.Pythons(), nil
+	return started, filepath.Join(dir, "server"), started.Pythons(), nil
 }

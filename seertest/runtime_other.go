@@ -9,6 +9,6 @@ import (
 	"github.com/ajobi-uhc/seer-go/internal/runtime"
 )
 
-func hostRuntime([]string, *slog.Logger) (runtime.Runtime, []string, error) {
-	return nil, nil, errors.New("commands run for real on Linux only: script them with HandleExec")
+func hostRuntime([]string, *slog.Logger) (host runtime.Runtime, imageDir string, pythons []string, err error) {
+	return nil, "", nil, errors.New("commands run for real on Linux only: script them with HandleExec")
 }

@@ -51,7 +51,7 @@ func TestScriptedCommands(t *testing.T) {
 
 	out, err := sandbox.Exec(t.Context(), "echo hi")
 	require.NoError(t, err)
-	assert.Equal(t, `["bash" "-c" "echo hi"] in ""`, out)
+	assert.Equal(t, `["bash" "-c" "echo hi"] in "/"`, out)
 
 	err = sandbox.Command("fail").Run(t.Context())
 	var exit *seer.ExitError

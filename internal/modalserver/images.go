@@ -107,7 +107,7 @@ func imageMetadata() *pb.ImageMetadata {
 // cached returns the image that a layer was built to, or "" when there is none
 // or the runtime no longer has it.
 func (s *Server) cached(ctx context.Context, key string) (string, error) {
-	id, err := load[string](s.names, kindLayer, key)
+	id, err := load[string](s.images, kindLayer, key)
 	if errors.Is(err, errNoRecord) {
 		return "", nil
 	}
@@ -126,8 +126,8 @@ func (s *Server) build(b *build, layer *layer) {
 	image, err := s.makeLayer(s.ctx, b.log, layer)
 	if err == nil {
 		err = errors.Join(
-			save(s.names, kindImage, b.imageID, builtImage{ID: b.imageID, Runtime: image.ID, Layer: b.key}),
-			save(s.names, kindLayer, b.key, b.imageID),
+			save(s.images, kindImage, b.imageID, builtImage{ID: b.imageID, Runtime: image.ID, Layer: b.key}),
+			save(s.images, kindLayer, b.key, b.imageID),
 		)
 	}
 	result := success()
@@ -198,7 +198,7 @@ func (s *Server) ImageJoinStreaming(r *pb.ImageJoinStreamingRequest, stream grpc
 }
 
 func (s *Server) findImage(id string) (builtImage, error) {
-	image, err := load[builtImage](s.names, kindImage, id)
+	image, err := load[builtImage](s.images, kindImage, id)
 	if err != nil {
 		return builtImage{}, failure("find image "+id, err)
 	}
@@ -254,19 +254,19 @@ func (s *Server) deleteImage(ctx context.Context, image builtImage) error {
 	s.builds.mu.Lock()
 	defer s.builds.mu.Unlock()
 	if image.Layer != "" {
-		led, err := load[string](s.names, kindLayer, image.Layer)
+		led, err := load[string](s.images, kindLayer, image.Layer)
 		if err == nil && led == image.ID {
-			err = s.store.remove(kindLayer, image.Layer)
+			err = s.images.store.remove(kindLayer, image.Layer)
 		}
 		if err != nil && !errors.Is(err, errNoRecord) {
 			return err
 		}
 	}
 	delete(s.builds.byID, image.ID)
-	if err := s.store.remove(kindImage, image.ID); err != nil {
+	if err := s.images.store.remove(kindImage, image.ID); err != nil {
 		return err
 	}
-	others, err := loadAll[builtImage](s.names, kindImage)
+	others, err := loadAll[builtImage](s.images, kindImage)
 	if err != nil {
 		return err
 	}
@@ -279,7 +279,7 @@ func (s *Server) deleteImage(ctx context.Context, image builtImage) error {
 // keepSnapshot gives an image that no layer led to an ID.
 func (s *Server) keepSnapshot(image runtime.Image) (string, error) {
 	record := builtImage{ID: newID("im-"), Runtime: image.ID}
-	if err := save(s.names, kindImage, record.ID, record); err != nil {
+	if err := save(s.images, kindImage, record.ID, record); err != nil {
 		return "", failure("keep snapshot", err)
 	}
 	return record.ID, nil

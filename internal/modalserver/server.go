@@ -40,6 +40,9 @@ type Config struct {
 	// StateDir keeps what has a name (apps, images, secrets, volumes) across
 	// restarts; several servers may share it. "" = in memory only.
 	StateDir string
+	// ImageDir keeps images apart from the rest, for servers that share them
+	// and nothing else. "" = StateDir.
+	ImageDir string
 	// Listen is the address to serve on. "" = 127.0.0.1 and a free port.
 	Listen string
 	// TokenID and TokenSecret are what clients must present. "" = anything.
@@ -71,6 +74,7 @@ type Server struct {
 	auth     *authority
 	store    *store
 	names    catalog
+	images   catalog // what is known of images
 	spoolDir string
 	secrets  *secretBook
 	proxies  map[string]string // ID by name
@@ -124,6 +128,12 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start server: %w", err)
 	}
+	images := st
+	if cfg.ImageDir != "" {
+		if images, err = openStore(cfg.ImageDir); err != nil {
+			return nil, err
+		}
+	}
 	spoolDir := ""
 	if cfg.StateDir != "" {
 		spoolDir = filepath.Join(cfg.StateDir, "spool")
@@ -151,6 +161,7 @@ func New(cfg Config) (*Server, error) {
 		auth:         auth,
 		store:        st,
 		names:        catalog{st},
+		images:       catalog{images},
 		spoolDir:     spoolDir,
 		secrets:      newSecretBook(cfg.Secrets),
 		proxies:      map[string]string{},

@@ -86,7 +86,7 @@ func systemPackages(in Input) []string {
 
 func pythonPackages(in Input) []string {
 	packages := in.PythonPackages
-	if slices.ContainsFunc(in.Models, func(m Model) bool { return m.Base != "" }) {
+	if slices.ContainsFunc(in.Models, func(m Model) bool { return m.Base != "" || m.AsPEFT }) {
 		packages = withRequirement(packages, "peft")
 	}
 	return unique(packages)

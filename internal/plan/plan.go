@@ -70,6 +70,7 @@ type Model struct {
 	Include, Exclude []string
 	Hidden           bool
 	Base             string // of a PEFT adapter; "" for any other model
+	AsPEFT           bool   // wrapped in an adapter that changes nothing
 }
 
 // Repo is a git repository to clone.
