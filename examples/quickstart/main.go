@@ -27,7 +27,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context) (err error) {
+func run(ctx context.Context) error {
 	repo, backend, closeBackend, err := where()
 	if err != nil {
 		return err
