@@ -69,7 +69,7 @@ func (s *LocalNotebookSession) begin(ctx context.Context, workspace *Workspace) 
 	if err != nil {
 		return err
 	}
-	if err := s.notebook.start(ctx, client, s.file); err != nil {
+	if err := s.start(ctx, client, s.file); err != nil {
 		return err
 	}
 	s.keep(s.file.path, s.file.save)
