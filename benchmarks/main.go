@@ -51,8 +51,11 @@ type measure struct {
 // measures are all there are, in the order of the table.
 func measures() []measure {
 	return []measure{
+		{"S2", billedStart},
 		{"S3", execOverhead},
 		{"S4", uploads},
+		{"S5", cells},
+		{"S6", scopedCalls},
 		{"S7", manySandboxes},
 		{"S8", localBackend},
 		{"S9", countCalls},
