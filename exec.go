@@ -109,7 +109,7 @@ func (c *Cmd) Output(ctx context.Context) ([]byte, error) {
 }
 
 // CombinedOutput runs the command and returns both of its outputs, interleaved
-// as they arrived.
+// as they arrived: each is in order, but they travel side by side.
 func (c *Cmd) CombinedOutput(ctx context.Context) ([]byte, error) {
 	if c.Stdout != nil || c.Stderr != nil {
 		return nil, errors.New("run command: Stdout or Stderr already set")

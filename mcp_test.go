@@ -205,7 +205,8 @@ func TestMCPShell(t *testing.T) {
 	agent := agent(t, onlyServer(t, session), nil)
 	assert.Subset(t, toolNames(t, agent), []string{"run_command", "run_python", "read_file", "write_file", "list_files", "upload_file"})
 
-	assert.Equal(t, "/workspace\nnoise\n", words(t, call(t, agent, "run_command", map[string]any{"command": "pwd; echo noise >&2"})))
+	assert.Equal(t, "/workspace\n", words(t, call(t, agent, "run_command", map[string]any{"command": "pwd"})))
+	assert.Equal(t, "noise\n", words(t, call(t, agent, "run_command", map[string]any{"command": "echo noise >&2"})))
 	failed := call(t, agent, "run_command", map[string]any{"command": "printf half; exit 3"})
 	assert.True(t, failed.IsError)
 	assert.Equal(t, "half\n[exit status 3]", words(t, failed))
