@@ -30,7 +30,7 @@ func withBinary(tests func() int) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "seer")
 	if runtime.GOOS == "windows" {
 		binary += ".exe"
