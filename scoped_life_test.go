@@ -314,7 +314,7 @@ func TestScopedSandboxLeavesNothing(t *testing.T) {
 	require.NoError(t, err)
 	scoped := startScoped(t, seer.SandboxConfig{})
 	serveText(t, scoped, "tools", whoProgram)
-	out, err := scoped.Exec(t.Context(), `stat -c '%a' /dev/shm/seer-functions /dev/shm/seer-functions/token; cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | grep -c -aF "$(cat /dev/shm/seer-functions/token)"`)
+	out, err := scoped.Exec(t.Context(), `stat -c '%a' /dev/shm/seer-functions /dev/shm/seer-functions/token; cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | grep -c -aF -f /dev/shm/seer-functions/token`)
 	require.Error(t, err, "grep finds the token in no argument and no environment")
 	assert.Equal(t, "700\n600\n0\n", out)
 	after, err := os.ReadDir(os.TempDir())

@@ -282,7 +282,22 @@ func (s *Server) keepSnapshot(image runtime.Image) (string, error) {
 	if err := save(s.images, kindImage, record.ID, record); err != nil {
 		return "", failure("keep snapshot", err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.snapshots = append(s.snapshots, record)
 	return record.ID, nil
+}
+
+// forgetSnapshots deletes those that nobody can ask for any more, because the
+// server kept the rest of its records in memory.
+func (s *Server) forgetSnapshots(ctx context.Context) error {
+	var errs []error
+	for _, snapshot := range s.snapshots {
+		if _, err := load[builtImage](s.images, kindImage, snapshot.ID); err == nil {
+			errs = append(errs, s.deleteImage(ctx, snapshot))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // layerKey identifies a layer by everything that its content comes from. Of

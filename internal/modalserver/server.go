@@ -101,6 +101,7 @@ type Server struct {
 	tasks        map[string]*sandbox // by task ID
 	lastCreated  time.Time
 	sandboxNames map[string]*sandbox  // the last holder, by app and name
+	snapshots    []builtImage         // made since the start
 	ephemeral    map[string]time.Time // volumes that live as long as their heartbeat
 }
 
@@ -274,6 +275,9 @@ func (s *Server) close() error {
 		if err := s.runtime.RemoveVolume(context.Background(), id); err != nil {
 			errs = append(errs, err)
 		}
+	}
+	if s.spoolDir == "" { // in memory only
+		errs = append(errs, s.forgetSnapshots(context.Background()))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close server: %w", err)
