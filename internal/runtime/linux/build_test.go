@@ -200,12 +200,6 @@ func wheel(t *testing.T) string {
 func TestInstallFromTheNetwork(t *testing.T) {
 	r := newRuntime(t)
 	open := runtime.Network{Private: true} // packages may come from a mirror
-	probe := start(t, r, func(spec *runtime.Spec) { spec.Network = open })
-	for _, host := range []string{"deb.debian.org", "pypi.org"} {
-		if run(t, probe, "getent", "hosts", host).status.Code != 0 {
-			t.Skipf("%s cannot be resolved from here: installing packages needs a network", host)
-		}
-	}
 	var log bytes.Buffer
 	img, err := r.Build(t.Context(), runtime.BuildSpec{
 		Base:   python(t, r).ID,
