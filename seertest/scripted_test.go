@@ -91,6 +91,16 @@ func TestCallsAndFaults(t *testing.T) {
 	assert.Subset(t, rpcs, []string{"AuthTokenGet", "AppGetOrCreate", "ImageGetOrCreate", "SandboxCreate", "SandboxGetTaskId"})
 	assert.Len(t, server.Sandboxes(), 1)
 
+	// Every kind of call fails as often as it was told to, and no retry hides it.
+	sandbox := start(t, server, seer.SandboxConfig{})
+	for _, rpc := range []string{"TaskExecStart", "TaskExecWait", "TaskExecStdioRead"} {
+		server.Fail(rpc, errors.New("out of luck"), 1)
+		_, err = sandbox.Exec(t.Context(), "true")
+		require.ErrorContains(t, err, "out of luck", rpc)
+		_, err = sandbox.Exec(t.Context(), "true")
+		require.NoError(t, err, rpc)
+	}
+
 	server.Delay("SandboxCreate", time.Hour)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()

@@ -151,12 +151,12 @@ type fault struct {
 
 // Fail answers the next calls of an RPC with err instead of running them:
 // times of them, or all from now on when times is negative. An err without a
-// gRPC status becomes Aborted, which no client retries. It may be
+// gRPC status becomes DataLoss, which no client retries. It may be
 // made with grpc's status package to choose another code; clients retry
 // Unavailable, Internal, Unknown and a few more by themselves.
 func (s *Server) Fail(rpc string, err error, times int) {
 	if _, ok := status.FromError(err); !ok {
-		err = status.Error(codes.Aborted, err.Error())
+		err = status.Error(codes.DataLoss, err.Error())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
