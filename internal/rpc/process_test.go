@@ -64,6 +64,17 @@ def pids(): return [os.getpid(), child.pid]
 	}
 }
 
+// The signal may come at any moment, the one in which the server begins to wait for it included.
+func TestSigtermEndsAServerThatHasJustStarted(t *testing.T) {
+	for range 20 {
+		_, cmd := startServerProcess(t, newest(t).path)
+		require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+		late := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
+		require.NoError(t, cmd.Wait())
+		late.Stop()
+	}
+}
+
 func TestWorkersEndWithAKilledServer(t *testing.T) {
 	server, cmd := startServerProcess(t, newest(t).path)
 	client, _ := serve(t, server, "first", "import os\n@expose\ndef pid(): return os.getpid()\n")

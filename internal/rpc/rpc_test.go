@@ -112,7 +112,9 @@ func startServerProcess(t testing.TB, python string) (*rpc.Server, *exec.Cmd) {
 			return // the test ended it
 		}
 		require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
-		require.NoError(t, cmd.Wait())
+		late := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
+		defer late.Stop()
+		require.NoError(t, cmd.Wait(), "SIGTERM did not end the server")
 	})
 	line, err := rpc.Settings{Token: controlToken, Host: "127.0.0.1"}.Line()
 	require.NoError(t, err)

@@ -315,10 +315,12 @@ def main(arguments):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     server = Server(given.get("host", "0.0.0.0"), given.get("port", 0), given["token"])
-    stop = threading.Event()
+    # Not an Event: a handler that sets one waits for ever if the signal comes while its own thread holds the lock.
+    stopped, stop = os.pipe()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: os.write(stop, b"\0"))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(json.dumps({"port": server.server_address[1]}), flush=True)
-    stop.wait()
+    os.read(stopped, 1)
     server.registry.close()
+    os._exit(0)  # threads that answer somebody may hold what the interpreter's own end waits for
