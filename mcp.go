@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/ajobi-uhc/seer-go/internal/mcpserver"
@@ -100,6 +101,12 @@ func outcome(result *Result, err error) (mcpserver.Outcome, error) {
 		return o, err
 	}
 	o.Text = result.Text()
+	if result.Incomplete {
+		if o.Text != "" && !strings.HasSuffix(o.Text, "\n") {
+			o.Text += "\n"
+		}
+		o.Text += "[some output may be missing]"
+	}
 	for _, image := range result.Images() {
 		o.Images = append(o.Images, mcpserver.Image(image))
 	}

@@ -94,7 +94,8 @@ type CellResult struct {
 // Exec runs Python code in a new cell at the end of the notebook, as [Session]
 // says. A cell may take hours; input() raises an error at once. The kernel
 // dies with its memory or by its own doing: [ErrKernelDied]; Restart gives a
-// new one.
+// new one. A cut connection is made again; [Result.Incomplete] says that it
+// may have cost outputs, and an error that the end of the cell was among them.
 func (n *notebook) Exec(ctx context.Context, code string) (*Result, error) {
 	return n.run(ctx, n.doc.AddCode(code), nil)
 }
@@ -398,7 +399,7 @@ func fromKernel(result *jupyter.Result) *Result {
 	if result == nil {
 		return nil
 	}
-	return &Result{Outputs: fromOutputs(result.Outputs)}
+	return &Result{Outputs: fromOutputs(result.Outputs), Incomplete: result.Incomplete}
 }
 
 func fromOutputs(list []jupyter.Output) []Output {

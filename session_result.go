@@ -11,6 +11,11 @@ type Result struct {
 	// Outputs are in the order in which they appeared. Adjacent text of one
 	// stream is one output.
 	Outputs []Output
+	// Incomplete is set when outputs may be missing: the connection to a
+	// notebook's kernel was cut while the cell ran, and what was under way then
+	// is lost, or the notebook server left something out. What is there is
+	// right.
+	Incomplete bool
 }
 
 // OutputType says what an [Output] is.
