@@ -71,6 +71,9 @@ type settings struct {
 	listen               string // "" = loopback, any free port
 	tokenID, tokenSecret string // "" = made up
 	allow                []string
+	advertise, mirror    string
+	secrets              map[string]map[string]string
+	proxies              []string
 	logger               *slog.Logger
 }
 

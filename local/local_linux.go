@@ -21,7 +21,7 @@ func start(ctx context.Context, s settings) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
-	runtime, err := linux.New(linux.Config{Dir: s.dir, Logger: s.logger, AllowHosts: hosts})
+	runtime, err := linux.New(linux.Config{Dir: s.dir, Logger: s.logger, AllowHosts: hosts, RegistryMirror: s.mirror})
 	if err != nil {
 		return nil, err
 	}
@@ -33,12 +33,15 @@ func start(ctx context.Context, s settings) (*running, error) {
 		Pythons:      runtime.Pythons(),
 	}
 	server, err := modalserver.New(modalserver.Config{
-		Runtime:     runtime,
-		Listen:      s.listen,
-		StateDir:    filepath.Join(s.dir, "server"),
-		TokenID:     endpoint.TokenID,
-		TokenSecret: endpoint.TokenSecret,
-		Logger:      s.logger,
+		Runtime:        runtime,
+		Listen:         s.listen,
+		StateDir:       filepath.Join(s.dir, "server"),
+		TokenID:        endpoint.TokenID,
+		TokenSecret:    endpoint.TokenSecret,
+		AdvertisedHost: s.advertise,
+		Secrets:        s.secrets,
+		Proxies:        s.proxies,
+		Logger:         s.logger,
 	})
 	if err != nil {
 		return nil, errors.Join(err, runtime.Close())

@@ -22,6 +22,17 @@ type ServeOptions struct {
 	TokenID, TokenSecret string
 	// AllowHosts are open to sandboxes, as [AllowHost] has it.
 	AllowHosts []string
+	// Advertise is the HOST or HOST:PORT that clients are told for tunnels,
+	// for what forwards to them. "" = where each one listens.
+	Advertise string
+	// RegistryMirror is the registry, as HOST or HOST:PORT, of images that
+	// name none. It is never shown credentials. "" = Docker Hub.
+	RegistryMirror string
+	// Secrets are the values of named secrets that exist from the start. They
+	// stay in memory.
+	Secrets map[string]map[string]string
+	// Proxies are the names of proxies that exist. They change no traffic.
+	Proxies []string
 	// Logger takes the server's log lines. nil = [slog.Default].
 	Logger *slog.Logger
 }
@@ -42,6 +53,10 @@ func Serve(ctx context.Context, options ServeOptions) (*Server, error) {
 		tokenID:     options.TokenID,
 		tokenSecret: options.TokenSecret,
 		allow:       options.AllowHosts,
+		advertise:   options.Advertise,
+		mirror:      options.RegistryMirror,
+		secrets:     options.Secrets,
+		proxies:     options.Proxies,
 		logger:      options.Logger,
 	}
 	if s.logger == nil {

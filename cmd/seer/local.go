@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 
+	"github.com/joho/godotenv"
 	"github.com/spf13/cobra"
 
 	"github.com/ajobi-uhc/seer-go/local"
@@ -28,6 +30,7 @@ func newLocal() *cobra.Command {
 
 func newLocalServe() *cobra.Command {
 	var options local.ServeOptions
+	var secrets []string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the local backend to the programs of this machine",
@@ -38,6 +41,10 @@ server; images, volumes and snapshots stay for the next one.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			options.TokenSecret = cmp.Or(options.TokenSecret, os.Getenv(tokenSecretVariable))
+			var err error
+			if options.Secrets, err = readSecrets(secrets); err != nil {
+				return err
+			}
 			options.Logger = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 			return serve(cmd, options)
 		},
@@ -48,7 +55,31 @@ server; images, volumes and snapshots stay for the next one.`,
 	flags.StringVar(&options.TokenID, "token-id", "", "token `ID` that programs must present (default made up)")
 	flags.StringVar(&options.TokenSecret, "token-secret", "", "its `secret`; $"+tokenSecretVariable+" keeps it out of the process list")
 	flags.StringArrayVar(&options.AllowHosts, "allow-host", nil, "`IP:PORT` of this machine or its networks to open to sandboxes; may be repeated")
+	flags.StringVar(&options.Advertise, "advertise", "", "`HOST:PORT` that clients are told for tunnels (default where each one listens)")
+	flags.StringVar(&options.RegistryMirror, "registry-mirror", "", "`HOST:PORT` of the registry of images that name none (default Docker Hub)")
+	flags.StringArrayVar(&secrets, "secret", nil, "`NAME=FILE`: a named secret and the .env file of its values; may be repeated")
+	flags.StringArrayVar(&options.Proxies, "proxy", nil, "`name` of a proxy that exists; it changes no traffic; may be repeated")
 	return cmd
+}
+
+// readSecrets reads NAME=FILE flags. Values are in files so that no list of
+// processes shows them.
+func readSecrets(flags []string) (map[string]map[string]string, error) {
+	secrets := map[string]map[string]string{}
+	for _, flag := range flags {
+		name, file, ok := strings.Cut(flag, "=")
+		if !ok || name == "" || file == "" {
+			return nil, fmt.Errorf("secret %q: write NAME=FILE", name)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("read secret %s: %w", name, err)
+		}
+		if secrets[name], err = godotenv.UnmarshalBytes(text); err != nil { // its text quotes the file
+			return nil, fmt.Errorf("read secret %s: %s: not a list of NAME=value lines", name, file)
+		}
+	}
+	return secrets, nil
 }
 
 func serve(cmd *cobra.Command, options local.ServeOptions) (err error) {

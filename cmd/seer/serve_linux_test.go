@@ -243,12 +243,24 @@ func TestServeRefusesWhatWouldOpenTheMachine(t *testing.T) {
 		"--token-id a;b --token-secret s":     "a token is made of letters",
 		"--allow-host localhost:1":            "write an IP address and a port",
 		"--listen 127.0.0.1:1 --dir /usr/lib": "choose another",
+		"--registry-mirror not/a/host":        "registry mirror",
+		"--secret lonely":                     "write NAME=FILE",
+		"--secret name=/nonexistent":          "read secret name",
 	} {
 		r := invoke(t, nil, append([]string{"local", "serve", "--dir", t.TempDir()}, strings.Fields(args)...)...)
 		assert.Equal(t, exitFailure, r.code, args)
 		assert.Contains(t, r.stderr, want)
 		assert.Empty(t, r.stdout)
 	}
+}
+
+func TestASecretsFileIsNotQuoted(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "env")
+	require.NoError(t, os.WriteFile(file, []byte("hidden value\n"), 0o600))
+	r := invoke(t, nil, "local", "serve", "--dir", t.TempDir(), "--secret", "greeting="+file)
+	assert.Equal(t, exitFailure, r.code)
+	assert.Contains(t, r.stderr, "not a list of NAME=value lines")
+	assert.NotContains(t, r.stderr, "hidden")
 }
 
 // assertGone finds no trace of sandboxes in a state directory.

@@ -96,7 +96,7 @@ func TestManyLayers(t *testing.T) {
 	dir := seededDir(t)
 	r := newRuntimeIn(t, linux.Config{Dir: dir})
 	hostImage(t, r)
-	store, err := layers.Open(dir, os.Geteuid() == 0, slog.New(slog.DiscardHandler))
+	store, err := layers.Open(dir, os.Geteuid() == 0, "", slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	img, err := store.HostImage(t.Context())
 	require.NoError(t, err)

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"io"
 	"log"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -68,6 +69,24 @@ func TestPullFromRegistry(t *testing.T) {
 
 	_, err = r.Pull(t.Context(), strings.Replace(ref, ":v1", ":v2", 1), runtime.PullOptions{})
 	assert.ErrorContains(t, err, ":v2")
+}
+
+// A reference without a registry means the mirror's image, one with a registry never does.
+func TestPullFromMirror(t *testing.T) {
+	ref := push(t, []entry{{h: tar.Header{Name: "file", Typeflag: tar.TypeReg}, content: "x"}})
+	mirror, image, _ := strings.Cut(ref, "/")
+	r := newRuntimeIn(t, linux.Config{Dir: seededDir(t), RegistryMirror: mirror})
+	img, err := r.Pull(t.Context(), image, runtime.PullOptions{})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"sh"}, img.Config.Cmd)
+
+	nobody := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(nobody.Close)
+	other := strings.TrimPrefix(nobody.URL, "http://")
+	_, err = r.Pull(t.Context(), other+"/"+image, runtime.PullOptions{})
+	require.ErrorContains(t, err, other)
+	_, err = linux.New(linux.Config{Dir: tempDir(t), RegistryMirror: "not a host"})
+	assert.ErrorContains(t, err, "registry mirror")
 }
 
 // A layer may not write through a link that an earlier entry has made.

@@ -28,6 +28,10 @@ type Config struct {
 	// AllowHosts are addresses that every sandbox reaches although they are
 	// private or this machine's own.
 	AllowHosts []netip.AddrPort
+	// RegistryMirror is the registry, as HOST or HOST:PORT, that images come
+	// from whose reference names none. It is never shown credentials.
+	// "" = Docker Hub.
+	RegistryMirror string
 }
 
 // Runtime runs sandboxes on this machine.
@@ -58,7 +62,7 @@ func New(cfg Config) (*Runtime, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	privileges := privilegesHere()
-	store, err := layers.Open(cfg.Dir, privileges != guest.Mapped, cfg.Logger)
+	store, err := layers.Open(cfg.Dir, privileges != guest.Mapped, cfg.RegistryMirror, cfg.Logger)
 	if err != nil {
 		return nil, err
 	}

@@ -30,11 +30,25 @@ func (s *Store) Pull(ctx context.Context, ref string, opts runtime.PullOptions) 
 	if opts.Username != "" || opts.Password != "" {
 		options = append(options, remote.WithAuth(authn.FromConfig(authn.AuthConfig{Username: opts.Username, Password: opts.Password})))
 	}
-	pulled, err := remote.Image(parsed, options...)
+	pulled, err := remote.Image(s.source(parsed, opts), options...)
 	if err != nil {
 		return Image{}, err
 	}
 	return s.unpack(pulled, parsed.Name(), opts)
+}
+
+// source is where an image comes from: the mirror, if there is one, unless the
+// image needs credentials, which are for its own registry alone.
+func (s *Store) source(ref name.Reference, opts runtime.PullOptions) name.Reference {
+	repository := ref.Context()
+	if s.mirror == nil || repository.RegistryStr() != name.DefaultRegistry || opts.Username != "" || opts.Password != "" {
+		return ref
+	}
+	repository.Registry = *s.mirror
+	if digest, ok := ref.(name.Digest); ok {
+		return repository.Digest(digest.DigestStr())
+	}
+	return repository.Tag(ref.Identifier())
 }
 
 func (s *Store) unpack(pulled v1.Image, ref string, opts runtime.PullOptions) (Image, error) {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	"golang.org/x/sys/unix"
 
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/tree"
@@ -27,14 +28,17 @@ type Store struct {
 	host *host
 	log  *slog.Logger
 
+	mirror *name.Registry // in place of the default registry; nil = none
+
 	base    sync.Mutex // guards release, and the base while it is made
 	release func()     // of the base's lock; nil until there is one
 }
 
 // Open opens a store and removes what programs left that ended without doing
 // so. A missing directory is made. Privileged says that sandboxes keep the
-// owners of files, as root's do.
-func Open(dir string, privileged bool, log *slog.Logger) (*Store, error) {
+// owners of files, as root's do. The mirror, as HOST or HOST:PORT, stands in
+// for the registry that a reference means when it names none; "" = none does.
+func Open(dir string, privileged bool, mirror string, log *slog.Logger) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
@@ -56,6 +60,13 @@ func Open(dir string, privileged bool, log *slog.Logger) (*Store, error) {
 		return nil, fmt.Errorf("open store: %s lies in a directory that sandboxes see; choose another", dir)
 	}
 	s := &Store{dir: dir, host: host, log: log}
+	if mirror != "" {
+		registry, err := name.NewRegistry(mirror)
+		if err != nil {
+			return nil, fmt.Errorf("open store: registry mirror: %w", err)
+		}
+		s.mirror = &registry
+	}
 	if err := s.sweep(); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
