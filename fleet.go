@@ -42,11 +42,13 @@ type Filter struct {
 func CurrentOwner() string { return currentOwner() }
 
 // List yields the running sandboxes of the app ([WithAppName]) that a filter
-// takes, newest first, whoever started them. An error ends it.
+// takes, newest first, whoever started them; none if there is no such app. An
+// error ends it.
 func List(ctx context.Context, filter Filter, opts ...Option) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
-		err := withClient(ctx, newOptions(opts), func(client *modalclient.Client, app modalclient.App) error {
-			for found, err := range client.List(ctx, app, filter.tags()) {
+		o := newOptions(opts)
+		err := withClient(ctx, o, func(client *modalclient.Client) error {
+			for found, err := range sandboxesOf(ctx, client, o.appName, filter.tags()) {
 				if err != nil {
 					return publicError(err)
 				}
@@ -67,7 +69,7 @@ func List(ctx context.Context, filter Filter, opts ...Option) iter.Seq2[Info, er
 // already is no error. The error joins a *[SandboxError] for each that could
 // not be ended; all are tried.
 func TerminateAll(ctx context.Context, ids []string, opts ...Option) error {
-	return withClient(ctx, newOptions(opts), func(client *modalclient.Client, _ modalclient.App) error {
+	return withClient(ctx, newOptions(opts), func(client *modalclient.Client) error {
 		return terminateAll(ctx, client, ids)
 	})
 }
@@ -116,7 +118,7 @@ func terminateID(ctx context.Context, client *modalclient.Client, id string) err
 }
 
 // withClient lends the backend's connection for one call.
-func withClient(ctx context.Context, o options, use func(*modalclient.Client, modalclient.App) error) (err error) {
+func withClient(ctx context.Context, o options, use func(*modalclient.Client) error) (err error) {
 	backend, err := chooseBackend(o)
 	if err != nil {
 		return err
@@ -126,11 +128,23 @@ func withClient(ctx context.Context, o options, use func(*modalclient.Client, mo
 		return err
 	}
 	defer func() { err = errors.Join(err, backend.release()) }()
-	app, err := client.App(ctx, o.appName)
-	if err != nil {
-		return publicError(err)
+	return use(client)
+}
+
+// sandboxesOf lists the sandboxes of an app, newest first. An app that nobody
+// has made has none, and is not made by asking.
+func sandboxesOf(ctx context.Context, client *modalclient.Client, appName string, tags map[string]string) iter.Seq2[modalclient.Info, error] {
+	return func(yield func(modalclient.Info, error) bool) {
+		app, err := client.App(ctx, appName, false)
+		if errors.Is(err, modalclient.ErrNotFound) {
+			return
+		}
+		if err != nil {
+			yield(modalclient.Info{}, err)
+			return
+		}
+		client.List(ctx, app, tags)(yield)
 	}
-	return use(client, app)
 }
 
 // tags are the part of the filter that the backend applies.

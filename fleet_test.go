@@ -151,3 +151,22 @@ func TestFleetTerminateTellsWhatItCouldNotEnd(t *testing.T) {
 	assert.Equal(t, []string{failed.SandboxID}, server.Sandboxes())
 	require.NoError(t, fleet.Terminate(t.Context()), "may be tried again")
 }
+
+func TestAnAppThatNobodyMadeHasNoSandboxes(t *testing.T) {
+	server := seertest.NewServer(t)
+	opts := []seer.Option{seer.WithBackend(server.Backend()), seer.WithAppName("nobody-made-this")}
+	assert.Empty(t, list(t, seer.Filter{}, opts...))
+	orphans, err := seer.Orphans(t.Context(), opts...)
+	require.NoError(t, err)
+	assert.Empty(t, orphans)
+	ended, err := seer.Reap(t.Context(), opts...)
+	require.NoError(t, err)
+	assert.Empty(t, ended)
+	for _, call := range server.Calls() {
+		assert.NotContains(t, string(call.Request), "CREATE", "%s makes nothing", call.RPC)
+		assert.NotEqual(t, "SandboxList", call.RPC)
+	}
+	server.Fail("AppGetOrCreate", errors.New("injected"), 1)
+	_, err = seer.Reap(t.Context(), opts...)
+	require.ErrorContains(t, err, "injected", "an app that cannot be asked about is an error")
+}

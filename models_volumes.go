@@ -118,7 +118,7 @@ type modelWriters struct {
 }
 
 func (w *modelWriters) Start(ctx context.Context, job modelcache.Job) (modelcache.Run, error) {
-	app, err := w.client.App(ctx, modelsApp)
+	app, err := w.client.App(ctx, modelsApp, true)
 	if err != nil {
 		return nil, publicError(err)
 	}

@@ -17,6 +17,7 @@ type options struct {
 	envFile  string
 	lease    time.Duration
 	prices   *Prices // nil = ListPrices
+	refresh  bool    // a restored sandbox gets its local files anew
 }
 
 const (
@@ -72,6 +73,14 @@ func WithProgress(report func(Event)) Option {
 // a file named here must exist.
 func WithEnvFile(path string) Option {
 	return func(o *options) { o.envFile = path }
+}
+
+// WithRefreshedFiles copies LocalFiles and LocalDirs into a sandbox that starts
+// from a snapshot, as they are on this machine now. Without it a snapshot's own
+// files stay as they were saved. A file that is in the snapshot and no longer
+// here stays; a sandbox that starts from nothing is given its files anyway.
+func WithRefreshedFiles() Option {
+	return func(o *options) { o.refresh = true }
 }
 
 // WithLease sets how long a sandbox outlives a program that was killed: the

@@ -24,8 +24,9 @@ const leaseFile = "/dev/shm/seer/lease"
 // end by themselves when it runs out, so there are few.
 func Orphans(ctx context.Context, opts ...Option) ([]Info, error) {
 	var orphans []Info
-	err := withClient(ctx, newOptions(opts), func(client *modalclient.Client, app modalclient.App) (err error) {
-		orphans, err = findOrphans(ctx, client, app)
+	o := newOptions(opts)
+	err := withClient(ctx, o, func(client *modalclient.Client) (err error) {
+		orphans, err = findOrphans(ctx, client, o.appName)
 		return err
 	})
 	if err != nil {
@@ -38,8 +39,9 @@ func Orphans(ctx context.Context, opts ...Option) ([]Info, error) {
 // a *[SandboxError] for each that it could not.
 func Reap(ctx context.Context, opts ...Option) ([]Info, error) {
 	var ended []Info
-	err := withClient(ctx, newOptions(opts), func(client *modalclient.Client, app modalclient.App) error {
-		orphans, err := findOrphans(ctx, client, app)
+	o := newOptions(opts)
+	err := withClient(ctx, o, func(client *modalclient.Client) error {
+		orphans, err := findOrphans(ctx, client, o.appName)
 		if err != nil {
 			return fmt.Errorf("find orphans: %w", err)
 		}
@@ -56,9 +58,9 @@ func Reap(ctx context.Context, opts ...Option) ([]Info, error) {
 	return ended, err
 }
 
-func findOrphans(ctx context.Context, client *modalclient.Client, app modalclient.App) ([]Info, error) {
+func findOrphans(ctx context.Context, client *modalclient.Client, appName string) ([]Info, error) {
 	var suspects []Info
-	for found, err := range client.List(ctx, app, nil) {
+	for found, err := range sandboxesOf(ctx, client, appName, nil) {
 		if err != nil {
 			return nil, publicError(err)
 		}

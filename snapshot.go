@@ -50,7 +50,7 @@ func (s *Sandbox) describeSnapshot(imageID, description string) *Snapshot {
 
 // FromSnapshot starts a sandbox on a saved file system. Hardware, secrets,
 // ports and limits come from the config; packages, files and repositories are
-// there already and are not prepared again.
+// there already and are not prepared again, files only [WithRefreshedFiles].
 func FromSnapshot(ctx context.Context, snapshot *Snapshot, config SandboxConfig, opts ...Option) (*Sandbox, error) {
 	s, err := restored(snapshot, config, opts)
 	if err != nil {

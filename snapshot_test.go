@@ -2,6 +2,8 @@ package seer_test
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -72,4 +74,47 @@ func TestRestoringWhatCannotBeRestored(t *testing.T) {
 	elsewhere := &seer.Snapshot{ImageID: "im-0000000000000000000000", Backend: "modal"}
 	_, err = seer.FromSnapshot(t.Context(), elsewhere, seer.SandboxConfig{}, backend)
 	require.ErrorContains(t, err, "modal backend")
+}
+
+func TestRestoredFilesAreRefreshedOnlyWhenAsked(t *testing.T) {
+	server := seertest.NewServer(t)
+	backend := seer.WithBackend(server.Backend())
+	dir := write(t, map[string]string{"file": "old", "deep/one": "old", "deep/two": "old"})
+	config := seer.SandboxConfig{
+		LocalFiles: []seer.Mount{{Source: filepath.Join(dir, "file"), Target: "/workspace/file"}},
+		LocalDirs:  []seer.Mount{{Source: filepath.Join(dir, "deep"), Target: "/workspace/deep"}},
+	}
+	first := startOn(t, server, config)
+	_, err := first.Exec(t.Context(), `echo -n agent >/workspace/file; echo -n kept >/workspace/deep/three`)
+	require.NoError(t, err)
+	snapshot, err := first.Snapshot(t.Context(), "")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), []byte("new"), 0o600))
+	require.NoError(t, os.Chmod(filepath.Join(dir, "file"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "deep", "one"), []byte("new"), 0o644))
+	require.NoError(t, os.Remove(filepath.Join(dir, "deep", "two")))
+
+	const show = `cd /workspace; stat -c %a file; for f in file deep/*; do echo "$f $(cat $f)"; done`
+	asSaved, err := seer.FromSnapshot(t.Context(), snapshot, config, backend)
+	require.NoError(t, err)
+	t.Cleanup(func() { terminate(t, asSaved) })
+	got, err := asSaved.Exec(t.Context(), show)
+	require.NoError(t, err)
+	assert.Equal(t, "600\nfile agent\ndeep/one old\ndeep/three kept\ndeep/two old\n", got)
+
+	refreshed, err := seer.FromSnapshot(t.Context(), snapshot, config, backend, seer.WithRefreshedFiles())
+	require.NoError(t, err)
+	t.Cleanup(func() { terminate(t, refreshed) })
+	got, err = refreshed.Exec(t.Context(), show)
+	require.NoError(t, err)
+	assert.Equal(t, "755\nfile new\ndeep/one new\ndeep/three kept\ndeep/two old\n", got)
+
+	require.NoError(t, os.RemoveAll(dir))
+	again, err := seer.FromSnapshot(t.Context(), snapshot, config, backend)
+	require.NoError(t, err, "files that are not copied need not be there")
+	terminate(t, again)
+	_, err = seer.FromSnapshot(t.Context(), snapshot, config, backend, seer.WithRefreshedFiles())
+	var bad *seer.ConfigError
+	require.ErrorAs(t, err, &bad)
+	assert.ErrorContains(t, err, "LocalFiles[0].Source")
 }

@@ -86,8 +86,8 @@ func (s *Sandbox) validated(ctx context.Context, lookup secretLookup) (map[strin
 		return nil, err
 	}
 	world := validationEnv{lookup: lookup, stat: os.Stat, local: err == nil && backend.name == "local", scoped: s.scoped}
-	if s.from != nil {
-		world.stat = nil // nothing of this machine is copied
+	if !s.copiesFiles() {
+		world.stat = nil
 	}
 	if problems := s.config.validate(world); len(problems) > 0 {
 		return nil, &ConfigError{Problems: problems}
@@ -187,7 +187,7 @@ func (l *launch) action(planned plan.Step, secret *modalclient.Secret) action {
 	case plan.StepCreate:
 		return func(ctx context.Context, log func(string)) (string, error) { return l.create(ctx, log, *secret) }
 	case plan.StepFiles:
-		if l.from == nil {
+		if l.copiesFiles() {
 			return l.copyFiles
 		}
 	case plan.StepDocker:
@@ -221,7 +221,7 @@ func (l *launch) action(planned plan.Step, secret *modalclient.Secret) action {
 }
 
 func (l *launch) buildImage(ctx context.Context, log func(string)) (string, error) {
-	app, err := l.client.App(ctx, l.opts.appName)
+	app, err := l.client.App(ctx, l.opts.appName, true)
 	if err != nil {
 		return "", publicError(err)
 	}
@@ -369,6 +369,10 @@ func (l *launch) clone(ctx context.Context, i int) (string, error) {
 	l.repos[i] = handle
 	return "at " + commit[:min(12, len(commit))], nil
 }
+
+// copiesFiles reports whether files of this machine go into the sandbox. What
+// a snapshot has of them stays as it is unless the caller says otherwise.
+func (s *Sandbox) copiesFiles() bool { return s.from == nil || s.opts.refresh }
 
 // copyFiles sends all files and directories as one stream.
 func (l *launch) copyFiles(ctx context.Context, _ func(string)) (string, error) {

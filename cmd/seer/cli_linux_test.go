@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -81,6 +82,18 @@ func TestASandboxOutlivesTheCommandThatStartedIt(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(r.stdout), &restored), r.stderr)
 	assert.Contains(t, restored.Ports, 9000)
 	assert.Equal(t, "from the SDK\n", seerIn("exec", restored.ID, "--", "cat", "/root/note").stdout)
+
+	again := filepath.Join(t.TempDir(), "again.json")
+	require.NoError(t, os.WriteFile(again, fmt.Appendf(nil, `{"local_files": [[%q, "/root/note"]]}`, target), 0o600))
+	require.NoError(t, os.WriteFile(target, []byte("refreshed"), 0o600))
+	for _, c := range []struct {
+		args []string
+		want string
+	}{{nil, "from the SDK\n"}, {[]string{"--refresh-files"}, "refreshed"}} {
+		r = seerIn(append([]string{"restore", saved, "-f", again}, c.args...)...)
+		require.Zero(t, r.code, r.stderr)
+		assert.Equal(t, c.want, seerIn("exec", strings.TrimSpace(r.stdout), "--", "cat", "/root/note").stdout)
+	}
 
 	require.Zero(t, seerIn("rm", restored.ID).code)
 	assert.Equal(t, exitEnded, seerIn("exec", restored.ID, "--", "true").code)

@@ -136,7 +136,7 @@ func TestARestartKeepsSnapshotsAndVolumes(t *testing.T) {
 	name := "kept-" + strings.ToLower(rand.Text())
 	volume, err := client.Volume(t.Context(), name, true)
 	require.NoError(t, err)
-	app, err := client.App(t.Context(), "seer")
+	app, err := client.App(t.Context(), "seer", true)
 	require.NoError(t, err)
 	image, err := client.BuildImage(t.Context(), app, "python:3.11-slim-bookworm", nil, nil)
 	require.NoError(t, err)

@@ -46,6 +46,7 @@ it: ` + "`seer restore`" + ` takes it. The sandbox runs on.`,
 
 func newRestore() *cobra.Command {
 	var file string
+	var refresh bool
 	cmd := &cobra.Command{
 		Use:   "restore SNAPSHOT",
 		Short: "Start a sandbox on a saved file system and leave it running",
@@ -55,6 +56,7 @@ running, as ` + "`seer up`" + ` does. "-" reads the snapshot from standard input
 	}
 	asJSON := addJSON(cmd)
 	cmd.Flags().StringVarP(&file, "file", "f", "", "`config` of the new sandbox (default the snapshot's own)")
+	cmd.Flags().BoolVar(&refresh, "refresh-files", false, "copy the config's local files and directories again")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		snapshot, err := readSnapshot(cmd, args[0])
 		if err != nil {
@@ -67,6 +69,9 @@ running, as ` + "`seer up`" + ` does. "-" reads the snapshot from standard input
 			}
 		}
 		return startAndLeave(cmd, config, *asJSON, func(ctx context.Context, opts ...seer.Option) (*seer.Sandbox, error) {
+			if refresh {
+				opts = append(opts, seer.WithRefreshedFiles())
+			}
 			return seer.FromSnapshot(ctx, snapshot, config, opts...)
 		})
 	}

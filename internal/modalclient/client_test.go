@@ -38,7 +38,7 @@ func TestNoVariableChangesTheServer(t *testing.T) {
 			client, err := modalclient.New(t.Context(), w.config())
 			require.NoError(t, err)
 			defer func() { require.NoError(t, client.Close()) }()
-			app, err := client.App(t.Context(), "a")
+			app, err := client.App(t.Context(), "a", true)
 			require.NoError(t, err)
 			_, err = client.BuildImage(t.Context(), app, "debian:12-slim", nil, nil)
 			require.NoError(t, err)
@@ -90,7 +90,7 @@ image_builder_version = "2024.10"
 	client, err := modalclient.New(t.Context(), modalclient.Config{})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, client.Close()) }()
-	app, err := client.App(t.Context(), "a")
+	app, err := client.App(t.Context(), "a", true)
 	require.NoError(t, err)
 	_, err = client.BuildImage(t.Context(), app, "debian:12-slim", nil, nil)
 	require.NoError(t, err)
@@ -157,7 +157,7 @@ func TestRateLimitsAreWaitedOut(t *testing.T) {
 		}
 		return nil
 	})
-	_, err := w.App(t.Context(), "a")
+	_, err := w.App(t.Context(), "a", true)
 	require.NoError(t, err)
 	assert.Zero(t, refusals)
 }
@@ -172,7 +172,7 @@ func TestRateLimitsAreBoundedByTheContext(t *testing.T) {
 		}
 		return nil
 	})
-	_, err := w.App(ctx, "a")
+	_, err := w.App(ctx, "a", true)
 	require.ErrorIs(t, err, context.Canceled)
 }
 

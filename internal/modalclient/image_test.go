@@ -63,7 +63,7 @@ func TestBuildOutput(t *testing.T) {
 
 func TestFailingBuild(t *testing.T) {
 	w := newWorld(t, builder{scripted.New(nil)})
-	app, err := w.App(t.Context(), "test")
+	app, err := w.App(t.Context(), "test", true)
 	require.NoError(t, err)
 	layers := []modalclient.Layer{{Commands: []string{"RUN echo one"}}, {Commands: []string{"RUN echo about to", "RUN fail"}}}
 	_, err = w.BuildImage(t.Context(), app, "debian:12-slim", layers, nil)
@@ -82,7 +82,7 @@ func TestFailingBuild(t *testing.T) {
 
 func TestBuildSurvivesLostStreamsAndEndsWithItsContext(t *testing.T) {
 	w := newWorld(t, builder{scripted.New(nil)})
-	app, err := w.App(t.Context(), "test")
+	app, err := w.App(t.Context(), "test", true)
 	require.NoError(t, err)
 	lost := 2
 	w.intercept(func(_ context.Context, call modalserver.Call) error {

@@ -101,7 +101,7 @@ func (w *world) request(method string) any {
 
 func (w *world) image(t testing.TB) (modalclient.App, string) {
 	t.Helper()
-	app, err := w.App(t.Context(), "test")
+	app, err := w.App(t.Context(), "test", true)
 	require.NoError(t, err)
 	image, err := w.BuildImage(t.Context(), app, "debian:12-slim", nil, nil)
 	require.NoError(t, err)

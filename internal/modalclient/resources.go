@@ -16,9 +16,9 @@ import (
 // App groups sandboxes under a name.
 type App struct{ ID, Name string }
 
-// App looks an app up, and makes it if there is none.
-func (c *Client) App(ctx context.Context, name string) (App, error) {
-	app, err := c.modal.Apps.FromName(ctx, name, &modal.AppFromNameParams{CreateIfMissing: true})
+// App looks an app up by name. Without create, a missing one is ErrNotFound.
+func (c *Client) App(ctx context.Context, name string, create bool) (App, error) {
+	app, err := c.modal.Apps.FromName(ctx, name, &modal.AppFromNameParams{CreateIfMissing: create})
 	if err != nil {
 		return App{}, failure(ctx, fmt.Sprintf("get app %q", name), err)
 	}
