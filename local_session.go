@@ -9,14 +9,23 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"time"
 
+	"github.com/ajobi-uhc/seer-go/internal/isolation"
 	"github.com/ajobi-uhc/seer-go/internal/mcpserver"
 )
 
 // LocalOptions adjusts [NewLocalSession].
 type LocalOptions struct {
+	// Isolated runs the interpreter apart from this machine, in the local
+	// runtime of package local (import it; Linux only): of this machine it sees
+	// the workspace directory, as /workspace, and of the network the services
+	// of its libraries. Python is then looked for inside; "" = this machine's
+	// own Python, without what it has installed outside the standard places.
+	Isolated bool
+
 	Python  string            // interpreter, a path or a name in PATH; "" = python3, else python
 	Env     map[string]string // variables for the interpreter
 	Secrets []string          // names of variables for the interpreter, taken from this program's environment, then .env
@@ -30,18 +39,19 @@ type LocalOptions struct {
 // directory. It is the session of an agent that calls a [ScopedSandbox]: the
 // service's library is imported here and runs there.
 //
-// It is no security boundary. The code has the rights of the user who runs this
+// Unless [LocalOptions] say Isolated, it is no security boundary. The code has the rights of the user who runs this
 // program: it reads their files and uses their network. What it does not get
 // is this program's environment: of that, only what interpreters need is passed
 // on, never Modal's or Hugging Face's tokens nor what .env defines, unless
 // [LocalOptions] lists it. Code that nobody trusts belongs in a sandbox and a
-// [CLISession].
+// [CLISession], or in an isolated session.
 //
 // A LocalSession may be used from several goroutines; code is run one piece
 // after another.
 type LocalSession struct {
 	*mcpHost
 	place  localPlace
+	apart  *isolated // nil = on this machine itself
 	python *interpreter
 }
 
@@ -64,7 +74,14 @@ func NewLocalSession(ctx context.Context, workspace *Workspace, workspaceDir str
 		return nil, fmt.Errorf("start local session: %w", err)
 	}
 	s := &LocalSession{place: place}
-	s.python = newInterpreter(s.launch, o.Timeout)
+	launch := s.launch
+	if o.Isolated {
+		if s.apart, err = openIsolated(ctx, place, o.Logger); err != nil {
+			return nil, fmt.Errorf("start local session: %w", err)
+		}
+		launch = s.apart.launch
+	}
+	s.python = newInterpreter(launch, o.Timeout)
 	tools := localTools{s}
 	s.mcpHost = newMCPHost(o.Name, mcpserver.Tools{Python: tools, Files: tools}, "", o.Logger)
 	if err := s.begin(ctx, workspace); err != nil {
@@ -85,12 +102,15 @@ func newLocalPlace(dir string, o LocalOptions) (localPlace, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return localPlace{}, err
 	}
-	python, err := findPython(o.Python)
-	if err != nil {
+	place := localPlace{dir: dir, python: o.Python}
+	libraries := place.libraryDir()
+	if o.Isolated {
+		setDefault(&place.python, "python")
+		libraries = path.Join(isolation.Workspace, localLibraries)
+	} else if place.python, err = findPython(o.Python); err != nil {
 		return localPlace{}, err
 	}
-	place := localPlace{dir: dir, python: python}
-	place.env, err = localEnviron(o, place.libraryDir())
+	place.env, err = localEnviron(o, libraries)
 	return place, err
 }
 
@@ -115,13 +135,31 @@ func findPython(name string) (string, error) {
 }
 
 func (s *LocalSession) begin(ctx context.Context, workspace *Workspace) error {
-	if err := workspace.apply(ctx, s.place); err != nil {
+	if err := s.apply(ctx, workspace); err != nil {
 		return err
 	}
 	if err := s.python.start(ctx); err != nil {
 		return err
 	}
-	return s.python.setup(ctx, workspace.environ(), workspace.initCode())
+	return s.adopt(ctx, workspace)
+}
+
+func (s *LocalSession) apply(ctx context.Context, workspace *Workspace) error {
+	if s.apart != nil {
+		return workspace.apply(ctx, s.apart)
+	}
+	return workspace.apply(ctx, s.place)
+}
+
+func (s *LocalSession) adopt(ctx context.Context, workspace *Workspace) error {
+	env := workspace.environ()
+	if s.apart != nil {
+		var err error
+		if env, err = s.apart.environ(env); err != nil {
+			return err
+		}
+	}
+	return s.python.setup(ctx, env, workspace.initCode())
 }
 
 // Exec runs Python code as [Session] says. The interpreter dies with its
@@ -139,22 +177,31 @@ func (s *LocalSession) Restart(ctx context.Context) error { return s.python.rest
 
 // Setup adds a workspace, as [Session] says.
 func (s *LocalSession) Setup(ctx context.Context, workspace *Workspace) error {
-	if err := workspace.apply(ctx, s.place); err != nil {
+	if err := s.apply(ctx, workspace); err != nil {
 		return err
 	}
-	return s.python.setup(ctx, workspace.environ(), workspace.initCode())
+	return s.adopt(ctx, workspace)
 }
 
 // ModelInfoText is empty: there are no models on this machine.
 func (s *LocalSession) ModelInfoText() string { return "" }
 
-// WorkspacePath is the absolute path of the workspace directory.
-func (s *LocalSession) WorkspacePath() string { return s.place.dir }
+// WorkspacePath is the absolute path of the workspace directory; /workspace,
+// as the code sees it, in an isolated session.
+func (s *LocalSession) WorkspacePath() string {
+	if s.apart != nil {
+		return isolation.Workspace
+	}
+	return s.place.dir
+}
 
 // Close ends the interpreter, with what it started, and the MCP server.
 func (s *LocalSession) Close(context.Context) error {
 	err := s.closeMCP()
 	s.python.close()
+	if s.apart != nil {
+		err = errors.Join(err, s.apart.close())
+	}
 	return err
 }
 

@@ -30,7 +30,7 @@ func localEnviron(o LocalOptions, libraries string) ([]string, error) {
 		"PYTHONPATH": libraries,
 		"MPLBACKEND": "agg", // figures are outputs, not windows
 	}
-	for _, pair := range os.Environ() {
+	for _, pair := range inherited(o) {
 		name, value, _ := strings.Cut(pair, "=")
 		if _, secret := fromFile[name]; secret {
 			continue
@@ -53,6 +53,14 @@ func localEnviron(o LocalOptions, libraries string) ([]string, error) {
 		secrets[name] = value
 	}
 	return mergeEnv(base, o.Env, secrets), nil
+}
+
+// inherited are the variables of this program that may be passed on.
+func inherited(o LocalOptions) []string {
+	if o.Isolated {
+		return nil // they tell of this machine
+	}
+	return os.Environ()
 }
 
 func passes(name string) bool {

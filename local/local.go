@@ -23,9 +23,13 @@ import (
 	"sync"
 
 	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/internal/isolation"
 )
 
-func init() { seer.RegisterLocal(New()) }
+func init() {
+	seer.RegisterLocal(New())
+	isolation.Register(isolate)
+}
 
 // Option adjusts [New].
 type Option func(*server)

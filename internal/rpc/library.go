@@ -45,6 +45,12 @@ func LibraryEnv(name, serviceURL, token string) map[string]string {
 	return map[string]string{prefix + "_URL": serviceURL, prefix + "_TOKEN": token}
 }
 
+// IsServiceURL reports whether a variable is one from which a library learns
+// its service's URL.
+func IsServiceURL(variable string) bool {
+	return strings.HasPrefix(variable, "SEER_RPC_") && strings.HasSuffix(variable, "_URL")
+}
+
 func isASCII(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return r > '~' })
 }

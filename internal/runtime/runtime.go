@@ -113,6 +113,7 @@ type Spec struct {
 	Workdir  string   // "" = the image's
 	PTY      *PTY     // nil = pipes
 	Volumes  []VolumeMount
+	Dirs     []DirMount
 	Network  Network
 	CPU      float64 // cores; 0 = no limit
 	MemoryMB int64   // MiB; 0 = no limit
@@ -126,6 +127,12 @@ type VolumeMount struct {
 	ReadOnly bool
 }
 
+// DirMount shows a directory of this machine in a sandbox, which may write to it.
+type DirMount struct {
+	Source string // absolute
+	Path   string // absolute, in the sandbox
+}
+
 // Network says what a sandbox may reach. Whatever it says, the host's own
 // addresses, loopback, private, link-local and metadata ranges are refused,
 // unless Private opens private ranges (image builds and clones may need a
@@ -133,7 +140,10 @@ type VolumeMount struct {
 type Network struct {
 	Blocked bool           // nothing at all
 	Allow   []netip.Prefix // nil = everything that is not refused; else only these
-	Private bool           // private ranges are not refused (loopback, the host and metadata still are)
+	// Only, unless nil, opens these addresses, on this machine's loopback too,
+	// and nothing else, name resolution included. It goes before the others.
+	Only    []netip.AddrPort
+	Private bool // private ranges are not refused (loopback, the host and metadata still are)
 }
 
 // PTY is the size of a terminal and the TERM its processes see.

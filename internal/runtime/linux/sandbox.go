@@ -16,6 +16,10 @@ import (
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/network"
 )
 
+// HostName is what sandboxes call this machine's loopback, as far as it is
+// open to them.
+const HostName = network.HostName
+
 // sandbox implements runtime.Sandbox.
 type sandbox struct {
 	runtime  *Runtime

@@ -106,6 +106,9 @@ func (s *sandbox) begin(ctx context.Context) error {
 
 // policy is what one sandbox may reach.
 func (r *Runtime) policy(n runtime.Network) network.Policy {
+	if n.Only != nil {
+		return network.Policy{HostsOnly: true, Hosts: n.Only}
+	}
 	return network.Policy{Blocked: n.Blocked, Allow: n.Allow, Private: n.Private, Hosts: r.cfg.AllowHosts}
 }
 
@@ -116,10 +119,16 @@ func (s *sandbox) binds() ([]guest.Bind, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !filepath.IsAbs(v.Path) || filepath.Clean(v.Path) == "/" {
+		if !mountable(v.Path) {
 			return nil, fmt.Errorf("mount volume %s: %q is no place for it", v.Volume, v.Path)
 		}
 		binds = append(binds, guest.Bind{Source: dir, Target: filepath.Clean(v.Path), ReadOnly: v.ReadOnly})
+	}
+	for _, d := range s.spec.Dirs {
+		if !filepath.IsAbs(d.Source) || !mountable(d.Path) {
+			return nil, fmt.Errorf("mount directory %s: %q is no place for it", d.Source, d.Path)
+		}
+		binds = append(binds, guest.Bind{Source: d.Source, Target: filepath.Clean(d.Path)})
 	}
 	if s.spec.Docker {
 		_, own, err := s.files.Mount(nil, "/var/lib/docker")
@@ -130,6 +139,8 @@ func (s *sandbox) binds() ([]guest.Bind, error) {
 	}
 	return binds, nil
 }
+
+func mountable(path string) bool { return filepath.IsAbs(path) && filepath.Clean(path) != "/" }
 
 // hostname makes a valid host name of a sandbox's ID.
 func hostname(id string) string {

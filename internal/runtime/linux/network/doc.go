@@ -23,7 +23,7 @@
 // The resolver at GatewayIP, port 53 over UDP and TCP, passes queries on to
 // the host's resolver as long as the policy allows anything at all. The names
 // asked for are not checked against the policy, so a program that means to can
-// carry data out in them; only Blocked prevents that. [HostName] is not
+// carry data out in them; only Blocked and HostsOnly prevent that. [HostName] is not
 // answered there: the runtime writes it, with HostIP, to the sandbox's
 // /etc/hosts.
 //

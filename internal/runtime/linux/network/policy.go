@@ -24,6 +24,8 @@ const (
 type Policy struct {
 	// Blocked refuses everything, Hosts and name resolution included.
 	Blocked bool
+	// HostsOnly refuses everything but Hosts, name resolution included.
+	HostsOnly bool
 	// Allow, unless nil, refuses what none of its prefixes contains.
 	Allow []netip.Prefix
 	// Private opens private and carrier-grade ranges: 10/8, 172.16/12,
@@ -48,7 +50,7 @@ func (e *RefusedError) Error() string {
 // Resolves reports whether the sandbox may resolve names: it may as long as
 // it can reach anything.
 func (p Policy) Resolves() bool {
-	return !p.Blocked && (p.Allow == nil || len(p.Allow)+len(p.Hosts) > 0)
+	return !p.Blocked && !p.HostsOnly && (p.Allow == nil || len(p.Allow)+len(p.Hosts) > 0)
 }
 
 // Destination returns where the host connects when the sandbox connects to
@@ -72,6 +74,9 @@ func (p Policy) Destination(dst netip.AddrPort, own func(netip.Addr) bool) (neti
 	}
 	if toHost {
 		return refuse("this port of the host is not opened")
+	}
+	if p.HostsOnly {
+		return refuse("only chosen addresses are opened")
 	}
 
 	addr := dst.Addr().WithZone("") // a prefix contains no address that has a zone

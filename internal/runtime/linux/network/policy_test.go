@@ -125,11 +125,25 @@ func TestHosts(t *testing.T) {
 			require.NoError(t, err, tt.dst)
 			assert.Equal(t, tt.want, got.String())
 
+			only := Policy{Hosts: hosts, HostsOnly: true}
+			got, err = only.Destination(netip.MustParseAddrPort(tt.dst), noneOwn)
+			require.NoError(t, err, tt.dst)
+			assert.Equal(t, tt.want, got.String())
+
 			p.Blocked = true
 			_, err = p.Destination(netip.MustParseAddrPort(tt.dst), noneOwn)
 			require.Error(t, err, tt.dst)
 		}
 	}
+}
+
+func TestHostsOnly(t *testing.T) {
+	p := Policy{HostsOnly: true, Hosts: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:8080")}}
+	for _, dst := range []string{"1.1.1.1:443", "10.0.0.1:8080", GatewayIP + ":53", HostIP + ":80"} {
+		_, err := p.Destination(netip.MustParseAddrPort(dst), noneOwn)
+		require.Error(t, err, dst)
+	}
+	assert.False(t, p.Resolves())
 }
 
 func TestAllow(t *testing.T) {
