@@ -183,9 +183,10 @@ func (h *headerReader) value() string {
 	return strings.Join(lines, "\n")
 }
 
-// kill ends a marked command and waits until nothing of it is left.
+// kill ends a marked command and waits until nothing of it is left. What kills
+// is not killed in turn, or a server that hangs would keep us at it for ever.
 func (s *Sandbox) kill(ctx context.Context, mark string) error {
-	result, err := s.run(ctx, ExecSpec{Args: []string{"sh", "-c", killScript, "seer", mark}}, nil, io.Discard)
+	result, err := s.run(ctx, ExecSpec{Args: []string{"sh", "-c", killScript, "seer", mark}, short: true}, nil, io.Discard)
 	switch {
 	case errors.Is(err, ErrTerminated):
 		return nil

@@ -44,6 +44,8 @@ type ExecSpec struct {
 	PTY bool
 	// DiscardStdout and DiscardStderr throw output away where it arises.
 	DiscardStdout, DiscardStderr bool
+
+	short bool // ends by itself very soon, so that nothing needs to kill it
 }
 
 // Process is a command that runs in a sandbox. Its output is kept by the
@@ -61,6 +63,7 @@ type Process struct {
 	input   *input // Stdin; nil without
 	id      string
 	marker  string // in the environment of the command and what it starts
+	short   bool   // as in the spec
 
 	life    context.Context // ends when the command is cut off, or all is done
 	closed  atomic.Bool     // by CloseOutput
@@ -99,7 +102,7 @@ func (s *Sandbox) Exec(ctx context.Context, spec ExecSpec) (*Process, error) {
 	}
 	p := &Process{
 		sandbox: s, task: t,
-		id: uuid.NewString(), marker: rand.Text(),
+		id: uuid.NewString(), marker: rand.Text(), short: spec.short,
 		cut: make(chan struct{}),
 	}
 	launch, err := p.prepare(ctx, spec)
@@ -202,7 +205,7 @@ func (p *Process) start(ctx context.Context, spec ExecSpec, args []string) error
 		_, err := router.TaskExecStart(ctx, message)
 		return err
 	})
-	if graceCtx.Err() != nil {
+	if graceCtx.Err() != nil && !p.short {
 		err = errors.Join(err, p.killBounded())
 	}
 	return err
@@ -224,7 +227,7 @@ func (p *Process) abort(cause error) {
 	p.cutting.Do(func() {
 		defer close(p.cut)
 		p.cancel(cause)
-		if p.result.Load() != nil || !p.sandbox.begin() {
+		if p.short || p.result.Load() != nil || !p.sandbox.begin() {
 			return
 		}
 		defer p.sandbox.done()
