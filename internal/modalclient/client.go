@@ -45,7 +45,7 @@ func New(ctx context.Context, config Config) (*Client, error) {
 	}
 
 	dial := &dialer{ctx: ctx, serverURL: config.ServerURL}
-	params.GRPCUnaryInterceptors = []grpc.UnaryClientInterceptor{backOff, rewrite, dial.unary}
+	params.GRPCUnaryInterceptors = []grpc.UnaryClientInterceptor{(&renewer{}).unary, backOff, rewrite, dial.unary}
 	params.GRPCStreamInterceptors = []grpc.StreamClientInterceptor{dial.stream}
 	client, err := modal.NewClientWithOptions(params)
 	conn := dial.done()
