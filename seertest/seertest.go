@@ -22,8 +22,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -45,6 +43,7 @@ type Server struct {
 	calls   []Call
 	faults  []*fault
 	delays  map[string]time.Duration
+	ahead   time.Duration                 // of the server's clock
 	marked  map[string]context.CancelFunc // commands that run, by their mark
 	server  *modalserver.Server
 	runtime runtime.Runtime
@@ -143,59 +142,6 @@ func (s *Server) Sandboxes() []string {
 	return ids
 }
 
-type fault struct {
-	rpc  string
-	err  error
-	left int
-}
-
-// Fail answers the next calls of an RPC with err instead of running them:
-// times of them, or all from now on when times is negative. An err without a
-// gRPC status becomes DataLoss, which no client retries. It may be
-// made with grpc's status package to choose another code; clients retry
-// Unavailable, Internal, Unknown and a few more by themselves.
-func (s *Server) Fail(rpc string, err error, times int) {
-	if _, ok := status.FromError(err); !ok {
-		err = status.Error(codes.DataLoss, err.Error())
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = append(s.faults, &fault{rpc: rpc, err: err, left: times})
-}
-
-// Delay holds every call of an RPC back for d; "" means every RPC, 0 ends it.
-func (s *Server) Delay(rpc string, d time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.delays[rpc] = d
-}
-
-// see is the server's hook.
-func (s *Server) see(ctx context.Context, call modalserver.Call) error {
-	s.mu.Lock()
-	s.calls = append(s.calls, Call{RPC: call.Method, Request: describe(call.Request)})
-	delay := s.delays[call.Method] + s.delays[""]
-	var failure error
-	for _, f := range s.faults {
-		if f.rpc == call.Method && f.left != 0 {
-			f.left--
-			failure = f.err
-			break
-		}
-	}
-	s.mu.Unlock()
-	if delay > 0 {
-		timer := time.NewTimer(delay)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return status.FromContextError(ctx.Err()).Err()
-		}
-	}
-	return failure
-}
-
 func describe(request proto.Message) string {
 	switch request.ProtoReflect().Descriptor().Name() {
 	case "SecretGetOrCreateRequest", "TaskExecStdinWriteRequest", "SandboxStdinWriteRequest":
@@ -232,7 +178,10 @@ func (s *Server) start() error {
 			return err
 		}
 	}
-	server, err := modalserver.New(modalserver.Config{Runtime: s.runtime, ImageDir: imageDir, PlayGPUs: s.script != nil, Logger: logger, Hook: s.see})
+	server, err := modalserver.New(modalserver.Config{
+		Runtime: s.runtime, ImageDir: imageDir, PlayGPUs: s.script != nil, Logger: logger,
+		Hook: s.see, Spoil: s.spoil, Clock: s.clock,
+	})
 	if err != nil {
 		return errors.Join(err, s.runtime.Close())
 	}

@@ -28,10 +28,11 @@ const (
 type authority struct {
 	id, secret string
 	key        []byte
+	now        func() time.Time
 }
 
 // newAuthority takes its key from the store, so that tokens outlive a restart.
-func newAuthority(id, secret string, st *store) (*authority, error) {
+func newAuthority(id, secret string, st *store, now func() time.Time) (*authority, error) {
 	fresh := make([]byte, 32)
 	if _, err := rand.Read(fresh); err != nil {
 		return nil, fmt.Errorf("make signing key: %w", err)
@@ -40,11 +41,11 @@ func newAuthority(id, secret string, st *store) (*authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keep signing key: %w", err)
 	}
-	return &authority{id: id, secret: secret, key: key}, nil
+	return &authority{id: id, secret: secret, key: key, now: now}, nil
 }
 
 func (a *authority) sign(audience, subject string) (string, error) {
-	now := time.Now()
+	now := a.now()
 	token := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
 		Subject:   subject,
 		Audience:  jwt.ClaimStrings{audience},
@@ -59,7 +60,7 @@ func (a *authority) verify(audience, token string) (string, error) {
 	var claims jwt.RegisteredClaims
 	_, err := jwt.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return a.key, nil },
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
-		jwt.WithAudience(audience), jwt.WithExpirationRequired())
+		jwt.WithAudience(audience), jwt.WithExpirationRequired(), jwt.WithTimeFunc(a.now))
 	return claims.Subject, err
 }
 

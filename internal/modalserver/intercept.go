@@ -22,11 +22,25 @@ type Call struct {
 // as it is. It may wait; the context is the call's.
 type Hook func(ctx context.Context, call Call) error
 
+// Spoil is asked about every call that is about to run, for a function that
+// sees its answer before it is sent: each message of a stream and its end, with
+// the number of messages that went before. An error is sent instead. It may
+// wait; the context is the call's. nil leaves the answer alone.
+type Spoil func(ctx context.Context, call Call) (answer func(sent int) error)
+
 func (s *Server) interceptUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	if err := s.admit(ctx, info.FullMethod, req, false); err != nil {
+	spoil, err := s.admit(ctx, info.FullMethod, req, false)
+	if err != nil {
 		return nil, err
 	}
-	method := shortMethod(info.FullMethod)
+	answer, err := s.run(ctx, shortMethod(info.FullMethod), req, handler)
+	if err == nil {
+		err = spoil(0)
+	}
+	return answer, err
+}
+
+func (s *Server) run(ctx context.Context, method string, req any, handler grpc.UnaryHandler) (any, error) {
 	if !createsOnce(method) {
 		return handler(ctx, req)
 	}
@@ -34,7 +48,11 @@ func (s *Server) interceptUnary(ctx context.Context, req any, info *grpc.UnarySe
 }
 
 func (s *Server) interceptStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	return handler(srv, &admittedStream{ServerStream: stream, server: s, method: info.FullMethod})
+	admitted := &admittedStream{ServerStream: stream, server: s, method: info.FullMethod, spoil: unspoiled}
+	if err := handler(srv, admitted); err != nil {
+		return err
+	}
+	return admitted.spoil(admitted.sent)
 }
 
 // admittedStream admits a streaming call when its one request has arrived.
@@ -42,17 +60,54 @@ type admittedStream struct {
 	grpc.ServerStream
 	server *Server
 	method string
+	spoil  func(sent int) error
+	sent   int
 }
 
 func (a *admittedStream) RecvMsg(m any) error {
 	if err := a.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
-	return a.server.admit(a.Context(), a.method, m, true)
+	spoil, err := a.server.admit(a.Context(), a.method, m, true)
+	if err == nil {
+		a.spoil = spoil
+	}
+	return err
 }
 
-// admit checks a call's credentials and shows it to the hook.
-func (s *Server) admit(ctx context.Context, method string, req any, stream bool) error {
+func (a *admittedStream) SendMsg(m any) error {
+	if err := a.spoil(a.sent); err != nil {
+		return err
+	}
+	a.sent++
+	return a.ServerStream.SendMsg(m)
+}
+
+func unspoiled(int) error { return nil }
+
+// admit checks a call's credentials and shows it to the hook. What it returns
+// is called before each answer.
+func (s *Server) admit(ctx context.Context, method string, req any, stream bool) (spoil func(sent int) error, err error) {
+	if err := s.authorize(ctx, method, req); err != nil {
+		return nil, err
+	}
+	message, _ := req.(proto.Message)
+	call := Call{Method: shortMethod(method), Request: message, Stream: stream}
+	if s.hook != nil {
+		if err := s.hook(ctx, call); err != nil {
+			return nil, err
+		}
+	}
+	if s.spoil != nil {
+		spoil = s.spoil(ctx, call)
+	}
+	if spoil == nil {
+		spoil = unspoiled
+	}
+	return spoil, nil
+}
+
+func (s *Server) authorize(ctx context.Context, method string, req any) error {
 	if strings.HasPrefix(method, "/"+pb.TaskCommandRouter_ServiceDesc.ServiceName+"/") {
 		task, err := s.auth.admitRouter(ctx)
 		if err != nil {
@@ -61,12 +116,7 @@ func (s *Server) admit(ctx context.Context, method string, req any, stream bool)
 		if r, ok := req.(interface{ GetTaskId() string }); ok && r.GetTaskId() != task {
 			return status.Error(codes.Unauthenticated, "bearer token belongs to another task")
 		}
-	} else if err := s.auth.admitControl(ctx); err != nil {
-		return err
-	}
-	if s.hook == nil {
 		return nil
 	}
-	message, _ := req.(proto.Message)
-	return s.hook(ctx, Call{Method: shortMethod(method), Request: message, Stream: stream})
+	return s.auth.admitControl(ctx)
 }

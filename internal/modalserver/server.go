@@ -61,6 +61,10 @@ type Config struct {
 	Logger *slog.Logger
 	// Hook sees every call before it runs. nil = none.
 	Hook Hook
+	// Spoil may interfere with what a call answers. nil = nothing does.
+	Spoil Spoil
+	// Clock is what the life of tokens is measured by. nil = time.Now.
+	Clock func() time.Time
 }
 
 // Server is a running server. Its methods may be called from any goroutine.
@@ -71,6 +75,7 @@ type Server struct {
 	runtime  runtime.Runtime
 	log      *slog.Logger
 	hook     Hook
+	spoil    Spoil
 	auth     *authority
 	store    *store
 	names    catalog
@@ -125,6 +130,9 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
 	st, err := openStore(cfg.StateDir)
 	if err != nil {
 		return nil, fmt.Errorf("start server: %w", err)
@@ -142,7 +150,7 @@ func New(cfg Config) (*Server, error) {
 			return nil, fmt.Errorf("start server: %w", err)
 		}
 	}
-	auth, err := newAuthority(cfg.TokenID, cfg.TokenSecret, st)
+	auth, err := newAuthority(cfg.TokenID, cfg.TokenSecret, st, cfg.Clock)
 	if err != nil {
 		return nil, fmt.Errorf("start server: %w", err)
 	}
@@ -159,6 +167,7 @@ func New(cfg Config) (*Server, error) {
 		runtime:      cfg.Runtime,
 		log:          cfg.Logger,
 		hook:         cfg.Hook,
+		spoil:        cfg.Spoil,
 		auth:         auth,
 		store:        st,
 		names:        catalog{st},
