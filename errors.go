@@ -29,6 +29,9 @@ var (
 		"or name one with SEER_BACKEND=modal or SEER_BACKEND=local")
 	// ErrGatedModel means that a model's owner has to grant access first.
 	ErrGatedModel = errors.New("model is gated")
+	// ErrHubUnreachable means that the hub of models cannot be asked, and that a
+	// model which Start needs is not cached.
+	ErrHubUnreachable = errors.New("model hub cannot be reached")
 	// ErrNotFound means that a sandbox, snapshot, model or other named thing does not exist.
 	ErrNotFound = errors.New("not found")
 	// ErrKernelDied means that the interpreter or notebook kernel of a session

@@ -199,6 +199,8 @@ func modelError(err error) error {
 		{huggingface.ErrGated, ErrGatedModel},
 		{huggingface.ErrNotFound, ErrNotFound},
 		{huggingface.ErrRevisionNotFound, ErrNotFound},
+		{huggingface.ErrOffline, ErrHubUnreachable},
+		{huggingface.ErrUnavailable, ErrHubUnreachable},
 	} {
 		if errors.Is(err, m.from) {
 			err = &translatedError{err: err, as: m.to}

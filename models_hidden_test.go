@@ -51,71 +51,29 @@ func testAdapterBringsItsBase(t *testing.T, w *hubWorld) {
 	require.ErrorContains(t, err, "another base model")
 }
 
-// scan prints the files in which one of the words stands, whatever the case
-// and the separators. The words come by stdin, so that no process shows them.
-const scan = `
-import os, re, sys
-words = sys.stdin.read().split()
-def look(path):
-    try:
-        with open(path, "rb") as f:
-            text = f.read(64 << 20)
-    except OSError:
-        return
-    text = text.lower().translate(None, b"-_./ \n\t")
-    for word in words:
-        if word.encode() in text:
-            print(word, "in", path)
-me = str(os.getpid())
-for pid in filter(str.isdigit, os.listdir("/proc")):
-    for name in ("cmdline", "environ", "mounts", "mountinfo", "comm", "maps"):
-        look(f"/proc/{pid}/{name}")
-for root in ("/models", "/run", "/tmp", "/var/tmp", "/var/log", "/root", "/etc", "/dev/shm", "/workspace", "/home", "/srv"):
-    for directory, directories, names in os.walk(root):
-        for name in directories + names:
-            if any(word in re.sub("[-_./ ]", "", name.lower()) for word in words):
-                print("name of", os.path.join(directory, name))
-        for name in names:
-            path = os.path.join(directory, name)
-            if os.path.isfile(path):
-                look(path)
-`
-
 func testHiddenModelIsNotNamedAnywhere(t *testing.T, w *hubWorld) {
-	w.addAdapter()
+	w.addTelltales(t)
 	var said events
 	var log bytes.Buffer
-	models := []seer.ModelConfig{{Name: "quokka-org/Sparrow-7B-tuned", Hidden: true, IsPEFT: true, BaseModel: "acme-labs/Sparrow-7B"}}
+	models := []seer.ModelConfig{{Name: hiddenAdapter, Hidden: true, IsPEFT: true, BaseModel: hiddenBase}}
 	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	sandbox := w.start(t, models, said.option(), seer.WithLogger(logger))
 	_, err := sandbox.PreloadModels(t.Context())
 	require.NoError(t, err)
 
-	search := func(words string) string {
-		cmd := sandbox.Command("python", "-c", scan)
-		cmd.Stdin = strings.NewReader(words)
-		out, err := cmd.Output(t.Context())
-		require.NoError(t, err)
-		return string(out)
-	}
-	handle := sandbox.ModelHandles()[0]
-	assert.Contains(t, search("gemma2"), "gemma2 in "+handle.BasePath+"/config.json", "the search finds what is there")
-	assert.Empty(t, search("sparrow quokka acmelabs tunedby"))
-	for _, text := range []string{said.String(), log.String()} {
-		text = strings.ToLower(text)
-		assert.NotContains(t, text, "sparrow")
-		assert.NotContains(t, text, "quokka")
-		assert.NotContains(t, text, "acme")
-	}
+	assert.Empty(t, findNames(t, sandbox, hiddenWords))
+	assertNamesNothing(t, "events", said.String())
+	assertNamesNothing(t, "log", log.String())
 	assert.NotEmpty(t, said.of("download hidden model 1", seer.EventDone))
-	assert.Equal(t, "quokka-org/Sparrow-7B-tuned", handle.Name, "the owner knows")
+	handle := sandbox.ModelHandles()[0]
+	assert.Equal(t, hiddenAdapter, handle.Name, "the owner knows")
 
 	created := w.rpcs("SandboxCreate")
 	again := w.start(t, models)
 	assert.Equal(t, sandbox.ModelHandles(), again.ModelHandles())
 	assert.Equal(t, created+1, w.rpcs("SandboxCreate"), "is cached too")
 
-	_, err = w.sandbox([]seer.ModelConfig{{Name: "acme-labs/No-Such-Sparrow", Hidden: true}}).Start(t.Context())
+	_, err = w.sandbox([]seer.ModelConfig{{Name: "vexmoor-labs/No-Such-Quillotar", Hidden: true}}).Start(t.Context())
 	require.ErrorIs(t, err, seer.ErrNotFound)
-	assert.NotContains(t, err.Error(), "Sparrow")
+	assertNamesNothing(t, "error", err.Error())
 }

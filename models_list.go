@@ -20,7 +20,7 @@ type CachedModel struct {
 	Complete bool      `json:"complete"` // false = the next sandbox that declares the model resumes its download
 	Bytes    int64     `json:"bytes"`
 	Created  time.Time `json:"created,omitzero"`   // zero = not complete
-	LastUsed time.Time `json:"last_used,omitzero"` // by a program of this machine's user; zero = not known
+	LastUsed time.Time `json:"last_used,omitzero"` // by a program of this machine's user, or when an unfinished download last wrote; zero = not known
 }
 
 // ListModels yields the models that are cached on a backend, sorted by volume.

@@ -51,9 +51,11 @@ func TestModels(t *testing.T) {
 		{"FailingHubLeavesNoSandbox", testFailingHubLeavesNoSandbox},
 		{"AdapterBringsItsBase", testAdapterBringsItsBase},
 		{"HiddenModelIsNotNamedAnywhere", testHiddenModelIsNotNamedAnywhere},
+		{"HiddenModelsInANotebook", testHiddenModelsInANotebook},
 		{"SnapshotKeepsItsModels", testSnapshotKeepsItsModels},
 		{"FromIDKnowsTheModels", testFromIDKnowsTheModels},
 		{"KilledDownloadIsTakenOver", testKilledDownloadIsTakenOver},
+		{"WithoutTheHubOnlyWhatIsCached", testWithoutTheHubOnlyWhatIsCached},
 		{"CachedModelsAreListedAndDeleted", testCachedModelsAreListedAndDeleted},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -265,4 +267,38 @@ func testFailingHubLeavesNoSandbox(t *testing.T, w *hubWorld) {
 	assert.Empty(t, w.server.Sandboxes())
 	var start *seer.StartError
 	assert.True(t, errors.As(err, &start))
+}
+
+func testWithoutTheHubOnlyWhatIsCached(t *testing.T, w *hubWorld) {
+	commit := w.Add(hubtest.Model{ID: "acme-labs/Sparrow-7B", Files: modelFiles("acme-labs/Sparrow-7B")})
+	cached := []seer.ModelConfig{{Name: "acme-labs/Sparrow-7B"}}
+	want := w.start(t, cached).ModelHandles()
+	created := w.rpcs("SandboxCreate")
+
+	t.Setenv("HF_ENDPOINT", "http://127.0.0.1:1") // where nothing listens
+	var said events
+	var failing errgroup.Group
+	for _, model := range []seer.ModelConfig{
+		{Name: "acme-labs/Wren-2B"},
+		{Name: "acme-labs/Wren-2B", Hidden: true},
+		{Name: "acme-labs/Sparrow-7B", Revision: "v2"},
+	} {
+		failing.Go(func() error {
+			_, err := w.sandbox([]seer.ModelConfig{model}).Start(t.Context())
+			assert.ErrorIs(t, err, seer.ErrHubUnreachable)
+			name := `"` + model.Name + `"`
+			if model.Hidden {
+				name = "hidden model"
+				assert.NotContains(t, fmt.Sprint(err), "Wren")
+			}
+			assert.ErrorContains(t, err, name)
+			return nil
+		})
+	}
+	assert.Equal(t, want, w.start(t, cached, said.option()).ModelHandles())
+	notes := said.of("download acme-labs/Sparrow-7B", seer.EventOutput)
+	require.Len(t, notes, 1)
+	assert.Equal(t, "the hub cannot be asked: using what is cached, "+commit[:12], notes[0].Text)
+	require.NoError(t, failing.Wait())
+	assert.Equal(t, created+1, w.rpcs("SandboxCreate"), "none for what is not there")
 }

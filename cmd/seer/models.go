@@ -19,7 +19,7 @@ func newModels() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newModelsList(), newModelsRm())
+	cmd.AddCommand(newModelsList(), newModelsRm(), newModelsPrune())
 	return cmd
 }
 

@@ -466,6 +466,7 @@ func TestListAndDelete(t *testing.T) {
 	assert.False(t, entries[0].Complete)
 	assert.Empty(t, entries[0].Model)
 	assert.Greater(t, entries[0].Bytes, int64(2<<20))
+	assert.True(t, entries[0].LastUsed.After(start))
 	assert.Equal(t, sparrowID, entries[1].Model)
 	assert.Equal(t, plain.Manifest.Bytes(), entries[1].Bytes)
 	assert.True(t, entries[1].LastUsed.After(start))

@@ -24,7 +24,7 @@ type Entry struct {
 	Complete bool
 	Bytes    int64
 	Created  time.Time // zero = not complete
-	LastUsed time.Time // by a program that shares our use log; zero = not known
+	LastUsed time.Time // by a program that shares our use log, or when an unfinished download last wrote; zero = not known
 }
 
 // List returns all volumes with models, sorted by name.
@@ -66,6 +66,9 @@ func (c *Cache) entry(ctx context.Context, volume string) (Entry, error) {
 	files, err := c.Store.Files(ctx, volume)
 	for _, f := range files {
 		e.Bytes += f.Size
+		if f.ModTime.After(e.LastUsed) {
+			e.LastUsed = f.ModTime
+		}
 	}
 	return e, ignoreMissing(err)
 }
