@@ -66,6 +66,16 @@ type SandboxConfig struct {
 	// MaxLifetime caps Timeout, in whole seconds: the guard against a bill,
 	// beside the working value. 0 means no cap.
 	MaxLifetime time.Duration `json:"max_lifetime,omitempty" yaml:"max_lifetime,omitempty"`
+	// Budget caps Timeout at what this many US dollars pay for, by [ListPrices]
+	// or [WithPrices]: the lowest of the caps counts. It is an estimate, of the
+	// sandbox alone: image builds and downloads come first and on top. 0 means
+	// no cap. On the local backend, which is free, it caps by WithPrices only.
+	Budget float64 `json:"budget,omitempty" yaml:"budget,omitempty"`
+	// SnapshotBeforeEnd is how long before Timeout, or what caps it, ends the
+	// sandbox it is saved and then ended: choose what a snapshot takes. The
+	// program that started the sandbox does it, if it still runs and has not
+	// closed it; see [Sandbox.FinalSnapshot]. 0 means that it is not saved.
+	SnapshotBeforeEnd time.Duration `json:"snapshot_before_end,omitempty" yaml:"snapshot_before_end,omitempty"`
 	// WaitTimeout bounds how long Start waits for a service (Jupyter, VS Code)
 	// to answer. 0 means 5m.
 	WaitTimeout time.Duration `json:"wait_timeout,omitempty" yaml:"wait_timeout,omitempty"`

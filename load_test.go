@@ -35,6 +35,7 @@ func fullConfig() SandboxConfig {
 		LocalFiles: []Mount{{Source: "./local.txt", Target: "/sandbox/path.txt"}},
 		LocalDirs:  []Mount{{Source: "./data", Target: "/workspace/data"}},
 		Timeout:    90 * time.Minute, IdleTimeout: 10 * time.Minute, MaxLifetime: 12 * time.Hour,
+		Budget: 12.5, SnapshotBeforeEnd: 5 * time.Minute,
 		WaitTimeout: 90 * time.Second, RPCTimeout: 90 * time.Second,
 		ExecutionMode: ModeNotebook, Debug: true, DockerInDocker: true,
 		EncryptedPorts: []int{3000, 5000}, JupyterPort: 8889, RPCPort: 8081, DebugPort: 8444,

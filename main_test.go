@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 const (
 	forgetfulURL   = "SEER_TEST_FORGETFUL_URL"
 	forgetfulLease = "SEER_TEST_FORGETFUL_LEASE"
+	forgetfulLife  = "SEER_TEST_FORGETFUL_LIFE" // its MaxLifetime
 )
 
 func forget(url string) {
@@ -37,7 +38,15 @@ func forget(url string) {
 		fmt.Println(err)
 		return
 	}
-	sandbox, err := seer.NewSandbox(seer.SandboxConfig{}, seer.WithBackend(backend), seer.WithLease(lease)).Start(context.Background())
+	var config seer.SandboxConfig
+	if life := os.Getenv(forgetfulLife); life != "" {
+		if config.MaxLifetime, err = time.ParseDuration(life); err != nil {
+			fmt.Println(err)
+			return
+		}
+		config.SnapshotBeforeEnd = config.MaxLifetime / 2
+	}
+	sandbox, err := seer.NewSandbox(config, seer.WithBackend(backend), seer.WithLease(lease)).Start(context.Background())
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -16,7 +16,7 @@ type options struct {
 	progress func(Event)
 	envFile  string
 	lease    time.Duration
-	prices   *Prices // nil = ListPrices
+	prices   *Prices // nil = ListPrices, but nothing on the local backend
 	refresh  bool    // a restored sandbox gets its local files anew
 }
 
@@ -62,7 +62,8 @@ func WithLogger(logger *slog.Logger) Option {
 
 // WithProgress is called with every step of Start: when it begins, what it
 // prints, how far it is, when it is done. Calls come one at a time, from a
-// goroutine of the SDK, which waits for them: return quickly. See
+// goroutine of the SDK, which waits for them: return quickly, and end no
+// sandbox from there. See
 // [PrintProgress] for one that writes to a terminal.
 func WithProgress(report func(Event)) Option {
 	return func(o *options) { o.progress = report }

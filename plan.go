@@ -15,7 +15,7 @@ func (s *Sandbox) planInput() plan.Input {
 	in := plan.Input{
 		Resources: plan.Resources{GPU: c.GPU, GPUCount: c.GPUCount, CPU: c.CPU, MemoryMiB: c.MemoryMiB, Regions: c.Regions},
 		Network:   plan.Network{Blocked: c.BlockNetwork, CIDRs: c.CIDRAllowlist},
-		Life:      plan.Life{Timeout: c.Timeout, Idle: c.IdleTimeout, Lease: leaseOf(c, s.opts)},
+		Life:      plan.Life{Timeout: c.lifetime(s.opts.prices), Idle: c.IdleTimeout, Lease: leaseOf(c, s.opts)},
 
 		PythonVersion:    c.PythonVersion,
 		SystemPackages:   c.SystemPackages,

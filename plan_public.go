@@ -83,12 +83,13 @@ type PlanGPU struct {
 	Fits      string  `json:"fits"`       // PlanYes, PlanNo or PlanUnknown
 }
 
-// PlanCost is an estimate in US dollars. On the local backend everything is free.
+// PlanCost is an estimate in US dollars. The local backend is free, unless
+// WithPrices says otherwise.
 type PlanCost struct {
 	Known   bool    `json:"known"`   // false = the GPU has no price in the table
 	Hourly  float64 `json:"hourly"`  // of the running sandbox
 	Startup float64 `json:"startup"` // until it is of use: downloads at 200 MB/s on a CPU, then a minute of the sandbox
-	Most    float64 `json:"most"`    // if it runs until its Timeout, with the start-up
+	Most    float64 `json:"most"`    // if it runs until its Timeout or what caps it, downloads included
 	AsOf    string  `json:"as_of"`   // date of the prices
 	Source  string  `json:"source"`  // of the prices
 }
@@ -108,7 +109,9 @@ func (c SandboxConfig) Plan(ctx context.Context, opts ...Option) (*Plan, error) 
 		return nil, err
 	}
 	local := err == nil && backend.name == "local"
-	if problems := s.config.validate(validationEnv{lookup: lookup, stat: os.Stat, local: local}); len(problems) > 0 {
+	s.opts.settlePrices(local)
+	world := validationEnv{lookup: lookup, stat: os.Stat, local: local, prices: s.opts.prices}
+	if problems := s.config.validate(world); len(problems) > 0 {
 		return nil, &ConfigError{Problems: problems}
 	}
 	config := s.config.withDefaults()
@@ -118,7 +121,7 @@ func (c SandboxConfig) Plan(ctx context.Context, opts ...Option) (*Plan, error) 
 		Files:     slices.Concat(config.LocalFiles, config.LocalDirs),
 		Variables: slices.Sorted(slices.Values(slices.Concat(slices.Collect(maps.Keys(config.Env)), config.Secrets))),
 		Steps:     planSteps(inner.Steps),
-		Timeout:   config.Timeout,
+		Timeout:   inner.Timeout,
 	}
 	for _, layer := range inner.Layers {
 		p.Layers = append(p.Layers, PlanLayer{Title: layer.Title, Commands: layer.Commands, Cached: PlanUnknown})
@@ -133,11 +136,7 @@ func (c SandboxConfig) Plan(ctx context.Context, opts ...Option) (*Plan, error) 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	prices := ListPrices()
-	if s.opts.prices != nil {
-		prices = *s.opts.prices
-	}
-	p.estimate(config, prices, local)
+	p.estimate(config, s.opts.prices)
 	return p, nil
 }
 
@@ -154,7 +153,8 @@ func planSteps(steps []plan.Step) []PlanStep {
 	return planned
 }
 
-func (p *Plan) estimate(config SandboxConfig, prices Prices, local bool) {
+// estimate says what the plan costs at some prices; nil = nothing.
+func (p *Plan) estimate(config SandboxConfig, prices *Prices) {
 	var bytes int64
 	sized := len(p.Models) > 0
 	for _, m := range p.Models {
@@ -164,7 +164,7 @@ func (p *Plan) estimate(config SandboxConfig, prices Prices, local bool) {
 	if config.GPU != "" {
 		p.GPU = planGPU(config, prices, bytes, sized)
 	}
-	if local {
+	if prices == nil {
 		p.Cost = PlanCost{Known: true, Source: "the local backend: this machine costs nothing more"}
 		return
 	}
@@ -174,16 +174,21 @@ func (p *Plan) estimate(config SandboxConfig, prices Prices, local bool) {
 		return
 	}
 	downloading, _ := prices.perSecond(SandboxConfig{})
+	first := float64(bytes) / downloadRate * downloading
 	p.Cost.Known = true
 	p.Cost.Hourly = rate * time.Hour.Seconds()
-	p.Cost.Startup = float64(bytes)/downloadRate*downloading + prepareTime.Seconds()*rate
-	p.Cost.Most = p.Cost.Startup + rate*config.Timeout.Seconds()
+	p.Cost.Startup = first + prepareTime.Seconds()*rate
+	p.Cost.Most = first + rate*p.Timeout.Seconds()
 }
 
 // planGPU compares weights with memory. Activations and caches come on top of
 // the weights, so a fifth is added; what is short of that is a guess, not a promise.
-func planGPU(config SandboxConfig, prices Prices, bytes int64, sized bool) *PlanGPU {
+func planGPU(config SandboxConfig, prices *Prices, bytes int64, sized bool) *PlanGPU {
 	g := &PlanGPU{Type: config.GPU, Count: config.GPUCount, Fits: PlanUnknown}
+	if prices == nil { // free, but not without limits
+		list := ListPrices()
+		prices = &list
+	}
 	if price, known := prices.gpu(config.GPU); known {
 		g.MemoryGiB = price.MemoryGiB * float64(config.GPUCount)
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // Prices are what a backend asks for, in US dollars, for the estimates of
-// [SandboxConfig.Plan]. [WithPrices] replaces them.
+// [SandboxConfig.Plan] and for what a Budget pays. [WithPrices] replaces them.
 type Prices struct {
 	AsOf   string              // when they were published, as YYYY-MM
 	Source string              // where, and what they leave out
@@ -53,14 +53,23 @@ func ListPrices() Prices {
 	}
 }
 
-// WithPrices replaces [ListPrices] in the estimates of a plan.
+// WithPrices replaces [ListPrices], for the estimates of a plan and for what a
+// Budget pays. With it the local backend is no longer free.
 func WithPrices(prices Prices) Option {
 	prices.GPUs = maps.Clone(prices.GPUs)
 	return func(o *options) { o.prices = &prices }
 }
 
+// settlePrices says what the backend asks for where the user has not; nil = nothing.
+func (o *options) settlePrices(local bool) {
+	if o.prices == nil && !local {
+		prices := ListPrices()
+		o.prices = &prices
+	}
+}
+
 func (p Prices) gpu(name string) (GPUPrice, bool) {
-	price, known := p.GPUs[strings.ToUpper(name)]
+	price, known := p.GPUs[strings.TrimRight(strings.ToUpper(name), "!+")] // exactly it, or better
 	return price, known
 }
 
@@ -74,6 +83,33 @@ func (p Prices) perSecond(c SandboxConfig) (float64, bool) {
 	}
 	gpu, known := p.gpu(c.GPU)
 	return cost + float64(c.GPUCount)*gpu.PerSecond, known
+}
+
+// pays is how long a budget lasts, in whole seconds; false when the GPU has no
+// price. p may be nil: what is free lasts as long as a sandbox can.
+func (p *Prices) pays(c SandboxConfig) (time.Duration, bool) {
+	if p == nil {
+		return maxTimeout, true
+	}
+	rate, known := p.perSecond(c)
+	if !known {
+		return 0, false
+	}
+	if c.Budget >= rate*maxTimeout.Seconds() {
+		return maxTimeout, true
+	}
+	return time.Duration(c.Budget/rate) * time.Second, true
+}
+
+// lifetime is how long a sandbox of a valid config lives at most.
+func (c SandboxConfig) lifetime(prices *Prices) time.Duration {
+	c = c.withDefaults()
+	if c.Budget > 0 {
+		if paid, known := prices.pays(c); known {
+			c.Timeout = min(c.Timeout, paid)
+		}
+	}
+	return c.Timeout
 }
 
 // downloadRate is what a download of models is assumed to reach, in bytes a

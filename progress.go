@@ -17,7 +17,8 @@ const (
 	EventFailed   EventKind = "failed"   // the step ended with Err
 )
 
-// Event is one piece of news from a running [Sandbox.Start]. Secrets and the
+// Event is one piece of news from a running [Sandbox.Start], or from the
+// snapshot before a sandbox's end, whose step is [StepFinalSnapshot]. Secrets and the
 // names of hidden models never appear in it.
 type Event struct {
 	Kind    EventKind
@@ -30,6 +31,10 @@ type Event struct {
 	Elapsed time.Duration // EventDone, EventFailed: since the step began
 	Err     error         // EventFailed
 }
+
+// StepFinalSnapshot is the step in which SnapshotBeforeEnd is carried out. The
+// text of its EventDone is the ID of the image.
+const StepFinalSnapshot = "snapshot before the end"
 
 // reporter delivers events one at a time. A nil function discards them.
 type reporter struct {

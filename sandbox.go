@@ -18,6 +18,7 @@ import (
 type Sandbox struct {
 	config SandboxConfig
 	opts   options
+	events *reporter
 	scoped bool
 
 	mu      sync.Mutex
@@ -39,7 +40,9 @@ type Sandbox struct {
 	unkeep  context.CancelFunc
 	tasks   sync.WaitGroup
 	watch   *watch
-	cause   error // why the sandbox ended, once that is known
+	ends    time.Time // when its lifetime is over; zero = another program started it
+	final   *Snapshot // that of SnapshotBeforeEnd; nil = not taken yet
+	cause   error     // why the sandbox ended, once that is known
 
 	jupyterStart sync.Mutex // held while jupyter is made
 }
@@ -65,13 +68,15 @@ const (
 // NewSandbox prepares a sandbox. Nothing is provisioned and no error is
 // possible before [Sandbox.Start]. The config is copied.
 func NewSandbox(config SandboxConfig, opts ...Option) *Sandbox {
-	return &Sandbox{config: config.clone(), opts: newOptions(opts)}
+	o := newOptions(opts)
+	return &Sandbox{config: config.clone(), opts: o, events: &reporter{fn: o.progress}}
 }
 
 // FromID connects to a sandbox that runs already, started by this or another
 // program. It never restarts one.
 func FromID(ctx context.Context, sandboxID string, opts ...Option) (*Sandbox, error) {
-	s := &Sandbox{opts: newOptions(opts), phase: phaseStarting}
+	o := newOptions(opts)
+	s := &Sandbox{opts: o, events: &reporter{fn: o.progress}, phase: phaseStarting}
 	if err := s.attach(ctx, sandboxID); err != nil {
 		return nil, fmt.Errorf("connect to sandbox %s: %w", sandboxID, err)
 	}
@@ -216,7 +221,8 @@ func (s *Sandbox) Terminate(ctx context.Context) error {
 }
 
 // Close detaches from the sandbox, which runs on until its Timeout; the lease
-// is lifted. [FromID] finds it again. On an embedded local backend it lives as
+// is lifted, and SnapshotBeforeEnd is nobody's task any more. [FromID] finds it
+// again. On an embedded local backend it lives as
 // long as the program.
 func (s *Sandbox) Close() error {
 	s.mu.Lock()
@@ -229,6 +235,9 @@ func (s *Sandbox) Close() error {
 	defer cancel()
 	if err := s.liftLease(ctx); err != nil {
 		return fmt.Errorf("close sandbox: lift its lease: %w", publicError(err))
+	}
+	if s.savesItself() {
+		s.opts.logger.WarnContext(ctx, "a sandbox that is closed is not saved before its end", "sandbox", s.remote.ID())
 	}
 	return s.leave(phaseDetached)
 }
@@ -288,6 +297,7 @@ func (s *Sandbox) enterRunning() {
 	s.watch = newWatch()
 	s.mu.Unlock()
 	s.keepLease(s.kept)
+	s.awaitEnd()
 }
 
 // running returns the live sandbox, or why there is none.
@@ -318,7 +328,7 @@ func (s *Sandbox) callError(doing string, err error) error {
 	}
 	var ended *modalclient.TerminatedError
 	if errors.As(err, &ended) {
-		return fmt.Errorf("%s: %w", doing, endError(ended.Exit))
+		return fmt.Errorf("%s: %w", doing, s.endCause(ended.Exit))
 	}
 	return fmt.Errorf("%s: %w", doing, publicError(err))
 }

@@ -15,7 +15,6 @@ import (
 // several goroutines.
 type ScopedSandbox struct {
 	*Sandbox
-	events *reporter
 
 	turn   chan struct{} // holds one token: who has it may make server
 	server *functionServer
@@ -56,7 +55,7 @@ func ScopedFromID(ctx context.Context, sandboxID string, opts ...Option) (*Scope
 
 func newScoped(s *Sandbox) *ScopedSandbox {
 	s.scoped = true
-	scoped := &ScopedSandbox{Sandbox: s, events: &reporter{fn: s.opts.progress}, turn: make(chan struct{}, 1)}
+	scoped := &ScopedSandbox{Sandbox: s, turn: make(chan struct{}, 1)}
 	scoped.turn <- struct{}{}
 	return scoped
 }

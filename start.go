@@ -70,7 +70,7 @@ func (s *Sandbox) start(ctx context.Context) error {
 			return err
 		}
 	}
-	l := &launch{Sandbox: s, plan: plan.New(s.planInput()), env: env, lookup: lookup, events: &reporter{fn: s.opts.progress}}
+	l := &launch{Sandbox: s, plan: plan.New(s.planInput()), env: env, lookup: lookup}
 	if err := l.openHub(ctx); err != nil {
 		return err
 	}
@@ -85,7 +85,9 @@ func (s *Sandbox) validated(ctx context.Context, lookup secretLookup) (map[strin
 	if err != nil && !errors.Is(err, ErrNoBackend) {
 		return nil, err
 	}
-	world := validationEnv{lookup: lookup, stat: os.Stat, local: err == nil && backend.name == "local", scoped: s.scoped}
+	local := err == nil && backend.name == "local"
+	s.opts.settlePrices(local)
+	world := validationEnv{lookup: lookup, stat: os.Stat, local: local, prices: s.opts.prices, scoped: s.scoped}
 	if !s.copiesFiles() {
 		world.stat = nil
 	}
@@ -124,7 +126,6 @@ type launch struct {
 	plan   plan.Plan
 	env    map[string]string
 	lookup secretLookup
-	events *reporter
 	image  string
 
 	hub        *modelHub // nil = no models
@@ -299,12 +300,13 @@ func (l *launch) create(ctx context.Context, _ func(string), secret modalclient.
 	for _, port := range p.Ports {
 		spec.EncryptedPorts = append(spec.EncryptedPorts, port.Number)
 	}
+	ends := time.Now().Add(p.Timeout) // at the earliest
 	remote, err := l.client.Create(ctx, l.app, spec)
 	if err != nil {
 		return "", l.createError(err)
 	}
 	l.mu.Lock()
-	l.remote = remote
+	l.remote, l.ends = remote, ends
 	l.mu.Unlock()
 
 	tagged := make(chan error, 1)

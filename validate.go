@@ -27,7 +27,9 @@ func (c SandboxConfig) Validate(opts ...Option) error {
 		return err
 	}
 	backend, err := chooseBackend(o)
-	env := validationEnv{lookup: lookup, stat: os.Stat, local: err == nil && backend.name == "local"}
+	local := err == nil && backend.name == "local"
+	o.settlePrices(local)
+	env := validationEnv{lookup: lookup, stat: os.Stat, local: local, prices: o.prices}
 	if problems := c.validate(env); len(problems) > 0 {
 		return &ConfigError{Problems: problems}
 	}
@@ -39,6 +41,7 @@ type validationEnv struct {
 	lookup  secretLookup
 	stat    func(path string) (fs.FileInfo, error) // nil = nothing of this machine is copied
 	pythons []string                               // the versions that the backend has; nil = any
+	prices  *Prices                                // what the backend asks for; nil = nothing
 	local   bool                                   // the backend is this machine
 	scoped  bool                                   // the sandbox will serve functions
 }
@@ -53,6 +56,7 @@ func (c SandboxConfig) validate(env validationEnv) []Problem {
 	v.variables()
 	v.mounts()
 	v.durations()
+	v.budget()
 	v.mode()
 	v.ports()
 	v.network()
@@ -156,6 +160,7 @@ func (v *validator) durations() {
 		{"Timeout", c.Timeout, true},
 		{"IdleTimeout", c.IdleTimeout, true},
 		{"MaxLifetime", c.MaxLifetime, true},
+		{"SnapshotBeforeEnd", c.SnapshotBeforeEnd, false},
 		{"WaitTimeout", c.WaitTimeout, false},
 		{"RPCTimeout", c.RPCTimeout, false},
 	} {
@@ -167,6 +172,29 @@ func (v *validator) durations() {
 		case d.lifetime && d.value%time.Second != 0:
 			v.problem(d.field, formatDuration(d.value), "write whole seconds")
 		}
+	}
+}
+
+// budget checks what the caps of the lifetime leave of it.
+func (v *validator) budget() {
+	c := v.config.withDefaults()
+	if c.Budget < 0 || math.IsNaN(c.Budget) || math.IsInf(c.Budget, 0) {
+		v.problem("Budget", fmt.Sprint(c.Budget), "write US dollars above 0; 0 means no cap")
+		return
+	}
+	if c.Budget > 0 {
+		paid, known := v.env.prices.pays(c)
+		if !known {
+			v.problem("Budget", fmt.Sprint(c.Budget), "the prices of %s have none for GPU %q: give it with WithPrices, or cap the sandbox with MaxLifetime", v.env.prices.AsOf, c.GPU)
+			return
+		}
+		if paid < time.Second {
+			v.problem("Budget", fmt.Sprint(c.Budget), "pays for less than a second of this sandbox")
+			return
+		}
+	}
+	if lifetime := c.lifetime(v.env.prices); c.SnapshotBeforeEnd >= lifetime && c.SnapshotBeforeEnd > 0 && lifetime > 0 {
+		v.problem("SnapshotBeforeEnd", formatDuration(c.SnapshotBeforeEnd), "the sandbox lives %s in all: write less than that", formatDuration(lifetime))
 	}
 }
 

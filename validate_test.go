@@ -41,6 +41,7 @@ func TestValidConfigs(t *testing.T) {
 		"unknown GPU":    {GPU: "Z900-1TB"},
 		"exact GPU":      {GPU: "H100!"},
 		"longest":        {Timeout: 24 * time.Hour, IdleTimeout: time.Second, MaxLifetime: 24 * time.Hour},
+		"all caps":       {Timeout: 2 * time.Hour, MaxLifetime: time.Hour, Budget: 0.001, SnapshotBeforeEnd: 5 * time.Minute},
 		"fractions wait": {WaitTimeout: 1500 * time.Millisecond},
 		"requirements": {PythonPackages: []string{
 			"torch", "torch>=2.4", "torch >= 2.4, < 3", "transformers[torch,sentencepiece]==4.44.0", "a.b_c-d~=1.0",
@@ -74,6 +75,9 @@ func TestValidConfigs(t *testing.T) {
 func TestProblems(t *testing.T) {
 	local := func(env *validationEnv) { env.local, env.pythons = true, []string{"3.11", "3.13"} }
 	scoped := func(env *validationEnv) { env.scoped = true }
+	billed := func(env *validationEnv) {
+		env.prices = &Prices{AsOf: "2030-01", CPU: 1, GPUs: map[string]GPUPrice{"A100": {PerSecond: 2}}}
+	}
 	for name, test := range map[string]struct {
 		config SandboxConfig
 		env    func(*validationEnv)
@@ -93,6 +97,14 @@ func TestProblems(t *testing.T) {
 		"timeout plain 3600":  {SandboxConfig{Timeout: 3600}, nil, []string{`Timeout = 3.6µs: write whole seconds`}},
 		"idle fraction":       {SandboxConfig{IdleTimeout: time.Millisecond}, nil, []string{`IdleTimeout = 1ms: write whole seconds`}},
 		"lifetime over a day": {SandboxConfig{MaxLifetime: 48 * time.Hour}, nil, []string{`MaxLifetime = 48h: a sandbox lives at most 24h; snapshot it and go on in another for longer work`}},
+		"budget negative":     {SandboxConfig{Budget: -1}, billed, []string{`Budget = -1: write US dollars above 0; 0 means no cap`}},
+		"budget no number":    {SandboxConfig{Budget: math.Inf(1)}, nil, []string{`Budget = +Inf: write US dollars above 0; 0 means no cap`}},
+		"budget, no price":    {SandboxConfig{GPU: "Z9000", Budget: 5}, billed, []string{`Budget = 5: the prices of 2030-01 have none for GPU "Z9000": give it with WithPrices, or cap the sandbox with MaxLifetime`}},
+		"budget too low":      {SandboxConfig{GPU: "A100", Budget: 1.5}, billed, []string{`Budget = 1.5: pays for less than a second of this sandbox`}},
+		"saved when begun":    {SandboxConfig{SnapshotBeforeEnd: time.Hour}, nil, []string{`SnapshotBeforeEnd = 1h: the sandbox lives 1h in all: write less than that`}},
+		"saved, capped":       {SandboxConfig{MaxLifetime: time.Minute, SnapshotBeforeEnd: 5 * time.Minute}, nil, []string{`SnapshotBeforeEnd = 5m: the sandbox lives 1m in all: write less than that`}},
+		"saved, not paid":     {SandboxConfig{GPU: "A100", Budget: 120, SnapshotBeforeEnd: 5 * time.Minute}, billed, []string{`SnapshotBeforeEnd = 5m: the sandbox lives 1m in all: write less than that`}},
+		"saved negative":      {SandboxConfig{SnapshotBeforeEnd: -time.Minute}, nil, []string{`SnapshotBeforeEnd = -1m: a duration is not negative; 0 means the default`}},
 		"waits negative":      {SandboxConfig{WaitTimeout: -1, RPCTimeout: -time.Minute}, nil, []string{`WaitTimeout = -1ns: a duration is not negative; 0 means the default`, `RPCTimeout = -1m: a duration is not negative; 0 means the default`}},
 
 		"blocked with ports": {SandboxConfig{BlockNetwork: true, EncryptedPorts: []int{3000}}, nil, []string{`BlockNetwork = true: EncryptedPorts cannot be reached with the network blocked; remove one of the two`}},

@@ -69,6 +69,17 @@ func (s *Sandbox) watchEnd(w *watch) {
 	s.mu.Unlock()
 }
 
+// endCause says why the sandbox ended, as this program knows it if it was
+// this program that ended it.
+func (s *Sandbox) endCause(exit modalclient.Exit) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cause != nil {
+		return s.cause
+	}
+	return endError(exit)
+}
+
 // endError says why a sandbox ended.
 func endError(exit modalclient.Exit) error {
 	switch {
