@@ -45,7 +45,7 @@ var _ Session = (*CLISession)(nil)
 
 // NewCLISession applies a workspace to a running sandbox and starts an
 // interpreter there. Workspace and opts may be nil. The sandbox's models are
-// left for the agent to load. End the session with Close.
+// left for the agent to load, which ModelInfoText tells it how. End the session with Close.
 func NewCLISession(ctx context.Context, sandbox *Sandbox, workspace *Workspace, opts *CLIOptions) (*CLISession, error) {
 	s := &CLISession{sandbox: sandbox, env: map[string]string{}}
 	if opts != nil {
@@ -70,6 +70,9 @@ func (s *CLISession) begin(ctx context.Context, workspace *Workspace) error {
 		return err
 	}
 	if err := workspace.apply(ctx, sandboxPlace{s.sandbox}); err != nil {
+		return err
+	}
+	if _, err := s.sandbox.preloadModels(ctx); err != nil {
 		return err
 	}
 	if err := s.python.start(ctx); err != nil {
@@ -139,7 +142,7 @@ func (s *CLISession) adopt(ctx context.Context, workspace *Workspace) error {
 }
 
 // ModelInfoText tells an agent which models and repositories there are, and
-// nothing of hidden models but their variable.
+// how to load the models. Of hidden ones it tells nothing but the variables.
 func (s *CLISession) ModelInfoText() string {
 	return modelInfoText(s.sandbox.ModelHandles(), s.sandbox.RepoHandles(), false)
 }

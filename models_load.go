@@ -8,7 +8,8 @@ import (
 )
 
 // preloadModels puts the table of the models where the loading script finds
-// it, and returns the script, to run in a Python kernel; "" without models.
+// it, and the script where an agent does, and returns the script, to run in a
+// Python kernel; "" without models.
 func (s *Sandbox) preloadModels(ctx context.Context) (code string, err error) {
 	handles := s.ModelHandles()
 	if len(handles) == 0 {
@@ -29,8 +30,10 @@ func (s *Sandbox) preloadModels(ctx context.Context) (code string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if err := remote.WriteFile(ctx, loader.TablePath, bytes.NewReader(table), 0o600); err != nil {
-		return "", s.callError("prepare loading of models", err)
+	for path, content := range map[string][]byte{loader.TablePath: table, loader.ScriptPath: []byte(loader.Script())} {
+		if err := remote.WriteFile(ctx, path, bytes.NewReader(content), 0o600); err != nil {
+			return "", s.callError("prepare loading of models", err)
+		}
 	}
 	return loader.Script(), nil
 }

@@ -260,7 +260,12 @@ func (n *notebook) loadModels(ctx context.Context, exec func(context.Context, st
 	if err != nil || code == "" {
 		return false, err
 	}
-	if _, err := exec(ctx, code); err != nil {
+	_, err = exec(ctx, code)
+	var raised *KernelError
+	switch {
+	case errors.As(err, &raised) && raised.Name == "ModuleNotFoundError":
+		return false, fmt.Errorf("load models: %w; list what loads them in PythonPackages, or set SkipModelPreload", err)
+	case err != nil:
 		return false, fmt.Errorf("load models: %w", err)
 	}
 	return true, nil

@@ -72,6 +72,8 @@ func (s *NotebookSession) begin(ctx context.Context, workspace *Workspace) error
 	s.keep(s.file.path, s.file.save)
 	if workspace == nil || !workspace.SkipModelPreload {
 		s.models = s.sandbox.preloadModels
+	} else if _, err := s.sandbox.preloadModels(ctx); err != nil {
+		return err
 	}
 	return s.populate(ctx, workspace, s.file)
 }
@@ -85,7 +87,8 @@ func (s *NotebookSession) Setup(ctx context.Context, workspace *Workspace) error
 }
 
 // ModelInfoText tells an agent which models and repositories there are, and
-// nothing of hidden models but their variable.
+// which variables hold the models or how to load them there. Of hidden ones it
+// tells nothing but the variables.
 func (s *NotebookSession) ModelInfoText() string {
 	return modelInfoText(s.sandbox.ModelHandles(), s.sandbox.RepoHandles(), s.loaded)
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/ajobi-uhc/seer-go/internal/modelcache/loader"
 )
 
 // Session is what every session of an agent can do: [NotebookSession],
@@ -26,7 +28,8 @@ type Session interface {
 	// MCPHandler serves the same tools wherever it is mounted. It asks for no
 	// token: put it behind your own authentication.
 	MCPHandler() http.Handler
-	// ModelInfoText tells an agent which models and repositories there are.
+	// ModelInfoText tells an agent which models and repositories there are, and
+	// which variables hold the models or how to load them there.
 	ModelInfoText() string
 	// WorkspacePath is the directory where the code runs.
 	WorkspacePath() string
@@ -35,26 +38,23 @@ type Session interface {
 }
 
 // modelInfoText says what is there without a word on hidden models but their
-// variable. Loaded means that the variables exist already.
+// variables. Loaded means that these exist already.
 func modelInfoText(models []ModelHandle, repos []RepoHandle, loaded bool) string {
 	var b strings.Builder
-	if len(models) > 0 {
-		if loaded {
-			b.WriteString("Models, loaded and ready to use:\n")
-		} else {
-			b.WriteString("Models:\n")
-		}
+	switch {
+	case len(models) == 0:
+	case loaded:
+		b.WriteString("Models, loaded and ready to use:\n")
+	default:
+		fmt.Fprintf(&b, "Models, not loaded yet; this Python code sets their variables: exec(open(%q).read())\n", loader.ScriptPath)
 	}
 	for _, m := range models {
-		switch {
-		case m.Hidden:
-			fmt.Fprintf(&b, "- variable %s: its identity is hidden\n", m.VarName)
+		fmt.Fprintf(&b, "- variables %s and %s: ", m.VarName, loader.Model{Var: m.VarName}.TokenizerVar())
+		if m.Hidden {
+			b.WriteString("a model whose identity is hidden\n")
 			continue
-		case loaded:
-			fmt.Fprintf(&b, "- variable %s: %s, in %s", m.VarName, m.Name, m.Path)
-		default:
-			fmt.Fprintf(&b, "- %s, in %s", m.Name, m.Path)
 		}
+		fmt.Fprintf(&b, "%s, in %s", m.Name, m.Path)
 		if m.IsPEFT {
 			fmt.Fprintf(&b, "; an adapter of %s, in %s", m.BaseModel, m.BasePath)
 		}

@@ -16,6 +16,10 @@ import (
 // sandbox's own user should be able to read it (mode 0600).
 const TablePath = "/run/seer/models.json"
 
+// ScriptPath is where a sandbox keeps [Script] for agents that load their
+// models themselves.
+const ScriptPath = "/run/seer/load_models.py"
+
 //go:embed loader.py
 var script string
 
