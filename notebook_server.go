@@ -49,7 +49,11 @@ func (s *Sandbox) notebookServer(ctx context.Context, remote *modalclient.Sandbo
 	client := s.jupyter.client
 	s.mu.Unlock()
 	if client != nil {
-		return client, nil
+		err := client.Check(ctx)
+		if err == nil || ctx.Err() != nil {
+			return client, err
+		}
+		s.closeJupyter() // it was ended, or another one took its place
 	}
 	started, err := s.serveJupyter(ctx, remote)
 	if err != nil {

@@ -65,6 +65,14 @@ func TestNotebookInstalledOnTheSpot(t *testing.T) {
 	assert.Equal(t, sandbox.JupyterURL(), again.JupyterURL())
 	closeSession(t, other)
 	require.NoError(t, again.Close())
+
+	// One that was ended is replaced by one with another token.
+	closeSession(t, session)
+	before := sandbox.JupyterURL()
+	_, err = sandbox.Exec(t.Context(), "JUPYTER_RUNTIME_DIR=/run/seer/Jupyter/runtime jupyter server stop 8888")
+	require.NoError(t, err)
+	assert.Equal(t, "7", text(t, startNotebook(t, sandbox, nil, seer.NotebookOptions{}), "3+4"))
+	assert.NotEqual(t, before, sandbox.JupyterURL())
 }
 
 func TestNotebookMode(t *testing.T) {

@@ -156,6 +156,14 @@ func (s *Server) identify(ctx context.Context) error {
 	return open
 }
 
+// Check asks the server again who it is, with the errors of [Connect].
+func (s *Server) Check(ctx context.Context) error {
+	if err := s.identify(ctx); err != nil {
+		return fmt.Errorf("ask jupyter server %s: %w", s.base.Redacted(), err)
+	}
+	return nil
+}
+
 // Close drops the idle connections. Kernels stay usable.
 func (s *Server) Close() { s.client.CloseIdleConnections() }
 
