@@ -44,7 +44,7 @@ func (s *Store) source(ref name.Reference, opts runtime.PullOptions) name.Refere
 	if s.mirror == nil || repository.RegistryStr() != name.DefaultRegistry || opts.Username != "" || opts.Password != "" {
 		return ref
 	}
-	repository.Registry = *s.mirror
+	repository = s.mirror.Repo(repository.RepositoryStr()) // in full: "library/alpine"
 	if digest, ok := ref.(name.Digest); ok {
 		return repository.Digest(digest.DigestStr())
 	}
