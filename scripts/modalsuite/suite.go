@@ -1,0 +1,169 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// suite is a client's test package.
+type suite struct {
+	name    string
+	pkg     string
+	version string
+
+	skips []string
+	dir   string   // where its sources are
+	tests []string // all of them
+	test  string   // the compiled tests
+}
+
+func suites() []*suite {
+	return []*suite{
+		{name: "modal-go", pkg: "github.com/modal-labs/libmodal/modal-go/test", version: "v0.7.0"},
+	}
+}
+
+func choose(name string) ([]*suite, error) {
+	all := suites()
+	if name == "" {
+		return all, nil
+	}
+	var names []string
+	for _, s := range all {
+		if s.name == name {
+			return []*suite{s}, nil
+		}
+		names = append(names, s.name)
+	}
+	return nil, fmt.Errorf("suite %q: there is %s", name, strings.Join(names, ", "))
+}
+
+//go:embed skip
+var skipLists embed.FS
+
+// skipList reads the tests that are left out. Each has a reason behind it.
+func skipList(suite string) ([]string, error) {
+	text, err := skipLists.ReadFile("skip/" + suite + ".txt")
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		name, reason, _ := strings.Cut(line, " ")
+		if strings.TrimSpace(reason) == "" {
+			return nil, fmt.Errorf("skip/%s.txt: %s has no reason", suite, name)
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// prepare compiles the tests in a module of their own: two clients cannot be
+// linked into one program, nor into this one.
+func (s *suite) prepare(ctx context.Context, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module modalsuite\n"), 0o644); err != nil {
+		return err
+	}
+	s.test = filepath.Join(dir, "tests")
+	own := []string{"GOWORK=off", "GOFLAGS="}
+	err := command(ctx, dir, own, "go", "get", "-t", s.pkg+"@"+s.version)
+	if err == nil {
+		err = command(ctx, dir, own, "go", "test", "-c", "-o", s.test, s.pkg)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.name, err)
+	}
+	where, err := output(ctx, dir, "go", "list", "-f", "{{.Dir}}", s.pkg)
+	if err != nil {
+		return err
+	}
+	s.dir = strings.TrimSpace(where)
+	list, err := output(ctx, s.dir, s.test, "-test.list", ".")
+	if err != nil {
+		return err
+	}
+	s.tests = strings.Fields(list)
+	if s.skips, err = skipList(s.name); err != nil {
+		return err
+	}
+	for _, name := range s.skips {
+		if !slices.Contains(s.tests, name) {
+			return fmt.Errorf("skip/%s.txt: %s is no test of %s@%s", s.name, name, s.pkg, s.version)
+		}
+	}
+	return nil
+}
+
+// run runs the tests with a server's variables.
+func (s *suite) run(ctx context.Context, server []string, o options) (*tally, error) {
+	argv := []string{"tool", "test2json", "-t", s.test, "-test.v=test2json", "-test.parallel=8", "-test.timeout=5m"}
+	if o.run != "" {
+		argv = append(argv, "-test.run="+o.run)
+	}
+	left := 0
+	if !o.all && len(s.skips) > 0 {
+		quoted := make([]string, len(s.skips))
+		for i, name := range s.skips {
+			quoted[i] = regexp.QuoteMeta(name)
+		}
+		left = len(s.skips)
+		argv = append(argv, "-test.skip=^("+strings.Join(quoted, "|")+")$")
+	}
+	cmd := exec.CommandContext(ctx, "go", argv...)
+	cmd.Dir = s.dir
+	for _, variable := range os.Environ() {
+		if !strings.HasPrefix(variable, "MODAL_") {
+			cmd.Env = append(cmd.Env, variable)
+		}
+	}
+	cmd.Env = append(cmd.Env, "MODAL_ENVIRONMENT=libmodal", "MODAL_CONFIG_PATH="+filepath.Join(filepath.Dir(s.test), "none"))
+	cmd.Env = append(cmd.Env, server...)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	result, err := count(stdout)
+	ended := cmd.Wait()
+	if exit := (*exec.ExitError)(nil); ended != nil && !errors.As(ended, &exit) { // else the events say so
+		err = errors.Join(err, ended)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("run tests: %w\n%s", err, &stderr)
+	}
+	result.skipped += left
+	return result, nil
+}
+
+// describe says how it went: what failed in full, the rest in numbers.
+func (t *tally) describe(s *suite, took time.Duration) string {
+	var text strings.Builder
+	for _, name := range t.failed {
+		fmt.Fprintf(&text, "--- %s\n%s", name, t.output[name])
+	}
+	fmt.Fprintf(&text, "%s %s: %d passed, %d failed, %d skipped in %s\n",
+		s.name, s.version, t.passed, len(t.failed), t.skipped, took.Round(time.Second))
+	return text.String()
+}
