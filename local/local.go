@@ -90,8 +90,9 @@ func (w warnings) Enabled(ctx context.Context, level slog.Level) bool {
 
 // running is a started server.
 type running struct {
-	endpoint seer.Endpoint
-	close    func() error
+	endpoint    seer.Endpoint
+	certificate []byte // PEM
+	close       func() error
 }
 
 func (s *server) open(ctx context.Context) (seer.Endpoint, error) {

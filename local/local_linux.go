@@ -48,8 +48,9 @@ func start(ctx context.Context, s settings) (*running, error) {
 	}
 	endpoint.ServerURL = server.URL()
 	return &running{
-		endpoint: endpoint,
-		close:    func() error { return errors.Join(server.Close(), runtime.Close()) },
+		endpoint:    endpoint,
+		certificate: server.Certificate(),
+		close:       func() error { return errors.Join(server.Close(), runtime.Close()) },
 	}, nil
 }
 

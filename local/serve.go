@@ -102,6 +102,11 @@ func (s settings) check() error {
 // URL is where the server listens, as http://IP:PORT.
 func (s *Server) URL() string { return s.running.endpoint.ServerURL }
 
+// Certificate is what tunnels identify themselves with over https, as PEM. It
+// signs itself and is new with every server: a client that checks certificates,
+// as those of Python do, needs it in the file that REQUESTS_CA_BUNDLE names.
+func (s *Server) Certificate() []byte { return s.running.certificate }
+
 // Environ is what a program needs in its environment to use the server, as
 // "NAME=value". It holds the token's secret.
 func (s *Server) Environ() []string {

@@ -31,6 +31,7 @@ func newLocal() *cobra.Command {
 func newLocalServe() *cobra.Command {
 	var options local.ServeOptions
 	var secrets []string
+	var certificate string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the local backend to the programs of this machine",
@@ -46,7 +47,7 @@ server; images, volumes and snapshots stay for the next one.`,
 				return err
 			}
 			options.Logger = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
-			return serve(cmd, options)
+			return serve(cmd, options, certificate)
 		},
 	}
 	flags := cmd.Flags()
@@ -54,6 +55,7 @@ server; images, volumes and snapshots stay for the next one.`,
 	flags.StringVar(&options.Dir, "dir", "", "`directory` of images, volumes and snapshots (default $SEER_HOME or the user's cache)")
 	flags.StringVar(&options.TokenID, "token-id", "", "token `ID` that programs must present (default made up)")
 	flags.StringVar(&options.TokenSecret, "token-secret", "", "its `secret`; $"+tokenSecretVariable+" keeps it out of the process list")
+	flags.StringVar(&certificate, "certificate", "", "`file` to write the certificate of tunnels to, for REQUESTS_CA_BUNDLE and the like")
 	flags.StringArrayVar(&options.AllowHosts, "allow-host", nil, "`IP:PORT` of this machine or its networks to open to sandboxes; may be repeated")
 	flags.StringVar(&options.Advertise, "advertise", "", "`HOST:PORT` that clients are told for tunnels (default where each one listens)")
 	flags.StringVar(&options.RegistryMirror, "registry-mirror", "", "`HOST:PORT` of the registry of images that name none (default Docker Hub)")
@@ -82,12 +84,17 @@ func readSecrets(flags []string) (map[string]map[string]string, error) {
 	return secrets, nil
 }
 
-func serve(cmd *cobra.Command, options local.ServeOptions) (err error) {
+func serve(cmd *cobra.Command, options local.ServeOptions, certificate string) (err error) {
 	server, err := local.Serve(cmd.Context(), options)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, server.Close()) }()
+	if certificate != "" {
+		if err := os.WriteFile(certificate, server.Certificate(), 0o644); err != nil {
+			return fmt.Errorf("keep certificate: %w", err)
+		}
+	}
 	options.Logger.Info("serving", "url", server.URL())
 	for _, variable := range server.Environ() {
 		if _, err := fmt.Fprintln(cmd.OutOrStdout(), "export", variable); err != nil {

@@ -22,6 +22,7 @@ const (
 	forControl = "control"
 	forRouter  = "router"
 	forConnect = "connect"
+	forBlob    = "blob"
 )
 
 // authority checks who calls and signs what it hands out.

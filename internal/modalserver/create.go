@@ -6,14 +6,17 @@ import (
 	"net/netip"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/ajobi-uhc/seer-go/internal/modalserver/newer"
 	"github.com/ajobi-uhc/seer-go/internal/runtime"
 )
 
@@ -32,10 +35,38 @@ func invalid(format string, args ...any) error {
 
 // SandboxCreate starts a sandbox and answers once its command runs.
 func (s *Server) SandboxCreate(ctx context.Context, r *pb.SandboxCreateRequest) (*pb.SandboxCreateResponse, error) {
-	definition := proto.CloneOf(r.GetDefinition())
-	app, err := load[named](s.names, kindAppID, r.GetAppId())
+	since := &newer.SandboxCreateFields{}
+	if err := fieldsSince(r, since); err != nil {
+		return nil, err
+	}
+	sb, err := s.create(ctx, creation{appID: r.GetAppId(), definition: r.GetDefinition(), tags: since.GetTags()})
 	if err != nil {
-		return nil, failure("find app "+r.GetAppId(), err)
+		return nil, err
+	}
+	return pb.SandboxCreateResponse_builder{SandboxId: sb.id}.Build(), nil
+}
+
+// creation is a sandbox as it was asked for.
+type creation struct {
+	appID      string
+	definition *pb.Sandbox
+	env        []map[string]string // on top of the definition's secrets
+	tags       []*newer.SandboxTag
+}
+
+func (s *Server) create(ctx context.Context, c creation) (*sandbox, error) {
+	definition := proto.CloneOf(c.definition)
+	app, err := load[named](s.names, kindAppID, c.appID)
+	if err != nil {
+		return nil, failure("find app "+c.appID, err)
+	}
+	since := &newer.SandboxFields{}
+	if err := fieldsSince(definition, since); err != nil {
+		return nil, err
+	}
+	tags, err := tagMap(c.tags)
+	if err != nil {
+		return nil, err
 	}
 	if definition.GetTimeoutSecs() == 0 {
 		definition.SetTimeoutSecs(defaultTimeout)
@@ -43,10 +74,13 @@ func (s *Server) SandboxCreate(ctx context.Context, r *pb.SandboxCreateRequest) 
 	if err := s.checkDefinition(definition); err != nil {
 		return nil, err
 	}
+	if err := checkSince(definition, since); err != nil {
+		return nil, err
+	}
 	if err := s.checkProxy(definition.GetProxyId()); err != nil {
 		return nil, err
 	}
-	spec, err := s.specify(ctx, definition)
+	spec, err := s.specify(ctx, definition, append([]map[string]string{since.GetEnvironmentVariables().GetContents()}, c.env...))
 	if err != nil {
 		return nil, err
 	}
@@ -58,13 +92,19 @@ func (s *Server) SandboxCreate(ctx context.Context, r *pb.SandboxCreateRequest) 
 		}
 		mounted = append(mounted, files...)
 	}
+	if len(mounted) > 0 {
+		spec.Prepare = func(ctx context.Context, inside runtime.Files) error { return place(ctx, inside, mounted) }
+	}
+	if on, err := strconv.ParseBool(since.GetExperimentalOptionsV2()[dockerOption]); err == nil && on {
+		spec.Docker = true
+	}
 	sb := &sandbox{
 		id:          spec.ID,
 		taskID:      newID("ta-"),
 		appID:       app.ID,
 		environment: app.Environment,
 		definition:  definition,
-		mounted:     mounted,
+		tags:        tags,
 		stdout:      newSpool(s.spoolDir),
 		stderr:      newSpool(s.spoolDir),
 		files:       newFileBook(),
@@ -80,7 +120,7 @@ func (s *Server) SandboxCreate(ctx context.Context, r *pb.SandboxCreateRequest) 
 		return nil, err
 	}
 	s.log.InfoContext(ctx, "sandbox started", "sandbox", sb.id, "app", app.Name, "name", definition.GetName())
-	return pb.SandboxCreateResponse_builder{SandboxId: sb.id}.Build(), nil
+	return sb, nil
 }
 
 // start runs the sandbox; until then it is known to nobody but its name.
@@ -101,10 +141,6 @@ func (s *Server) start(ctx context.Context, sb *sandbox, spec runtime.Spec) erro
 		s.log.WarnContext(ctx, "sandbox runs without a promise kept", "sandbox", sb.id, "warning", warning)
 	}
 	sb.run, sb.tunnels = run, tunnels
-	if err := sb.place(ctx, sb.mounted); err != nil {
-		s.abandon(sb)
-		return sb.answer("start sandbox", err)
-	}
 	main := run.Main()
 	sb.stdin = newStdin(main.Stdin())
 	s.mu.Lock()
@@ -219,6 +255,22 @@ func checkUnsupported(d *pb.Sandbox) error {
 	return nil
 }
 
+// checkSince refuses, as checkUnsupported, what clients can ask for since
+// modal-go v0.7.0 and this server does not do or does not even know.
+func checkSince(d *pb.Sandbox, since *newer.SandboxFields) error {
+	for name, value := range since.GetExperimentalOptionsV2() {
+		if on, err := strconv.ParseBool(value); name != dockerOption && (err != nil || on) {
+			return status.Errorf(codes.Unimplemented, "SandboxCreate: experimental option %s not implemented by this server", name)
+		}
+	}
+	for part, m := range map[string]proto.Message{"Sandbox": since, "NetworkAccess": d.GetNetworkAccess(), "Resources": d.GetResources()} {
+		if number, _, n := protowire.ConsumeTag(m.ProtoReflect().GetUnknown()); n > 0 {
+			return status.Errorf(codes.Unimplemented, "SandboxCreate: field %d of %s not implemented by this server", number, part)
+		}
+	}
+	return nil
+}
+
 func (s *Server) checkProxy(id string) error {
 	if id == "" {
 		return nil
@@ -232,7 +284,7 @@ func (s *Server) checkProxy(id string) error {
 }
 
 // specify turns a definition into what the runtime is to start.
-func (s *Server) specify(ctx context.Context, d *pb.Sandbox) (runtime.Spec, error) {
+func (s *Server) specify(ctx context.Context, d *pb.Sandbox, further []map[string]string) (runtime.Spec, error) {
 	image, err := s.runtimeImage(ctx, d.GetImageId())
 	if err != nil {
 		return runtime.Spec{}, err
@@ -245,7 +297,7 @@ func (s *Server) specify(ctx context.Context, d *pb.Sandbox) (runtime.Spec, erro
 	if err != nil {
 		return runtime.Spec{}, err
 	}
-	env, err := s.environ(d.GetSecretIds())
+	env, err := s.environ(d.GetSecretIds(), further...)
 	if err != nil {
 		return runtime.Spec{}, err
 	}

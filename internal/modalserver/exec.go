@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"github.com/ajobi-uhc/seer-go/internal/modalserver/newer"
 	"github.com/ajobi-uhc/seer-go/internal/runtime"
 )
 
@@ -109,7 +110,18 @@ func (e *exec) launch(ctx context.Context, s *Server, r *pb.TaskExecStartRequest
 	if err := e.sandbox.alive(); err != nil {
 		return nil, err
 	}
-	env, err := s.environ(r.GetSecretIds())
+	since := &newer.TaskExecStartFields{}
+	if err := fieldsSince(r, since); err != nil {
+		return nil, err
+	}
+	if since.GetContainerId() != "" {
+		return nil, errSidecar("TaskExecStart")
+	}
+	sources, err := s.envSources(since.GetSecretSources())
+	if err != nil {
+		return nil, err
+	}
+	env, err := s.environ(r.GetSecretIds(), append(sources, since.GetEnv())...)
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ const callMemory = 10 * time.Minute
 // client repeats them.
 func createsOnce(method string) bool {
 	return slices.Contains([]string{
-		"ContainerFilesystemExec", "ImageGetOrCreate", "SandboxCreate", "SandboxSnapshotFs",
+		"ContainerFilesystemExec", "ImageGetOrCreate", "SandboxCreate", "SandboxCreateV2", "SandboxSnapshotFs",
 		"SecretGetOrCreate", "VolumeGetOrCreate", "MountGetOrCreate",
 	}, method)
 }

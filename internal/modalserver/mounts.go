@@ -13,6 +13,9 @@ import (
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/ajobi-uhc/seer-go/internal/modalserver/newer"
+	"github.com/ajobi-uhc/seer-go/internal/runtime"
 )
 
 // maxMounted is how many bytes of local files the server holds.
@@ -33,26 +36,44 @@ func newMountBook() *mountBook {
 
 // MountPutFile takes a file's content, or tells whether it is there.
 func (s *Server) MountPutFile(_ context.Context, r *pb.MountPutFileRequest) (*pb.MountPutFileResponse, error) {
+	data := r.GetData()
 	if r.HasDataBlobId() {
-		return nil, status.Error(codes.Unimplemented, "MountPutFile: blobs not implemented")
+		var err error
+		if data, err = s.blobs.take(r.GetDataBlobId()); err != nil {
+			return nil, err
+		}
 	}
 	b := s.mounts
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	_, exists := b.content[r.GetSha256Hex()]
-	if !exists && r.HasData() {
-		sum := sha256.Sum256(r.GetData())
+	if !exists && (r.HasData() || r.HasDataBlobId()) {
+		sum := sha256.Sum256(data)
 		if hex.EncodeToString(sum[:]) != r.GetSha256Hex() {
 			return nil, invalid("file content does not have the hash %q", r.GetSha256Hex())
 		}
-		if b.size+len(r.GetData()) > maxMounted {
+		if b.size+len(data) > maxMounted {
 			return nil, status.Errorf(codes.ResourceExhausted, "local files over %d bytes in all", maxMounted)
 		}
-		b.content[r.GetSha256Hex()] = r.GetData()
-		b.size += len(r.GetData())
+		b.content[r.GetSha256Hex()] = data
+		b.size += len(data)
 		exists = true
 	}
 	return pb.MountPutFileResponse_builder{Exists: exists}.Build(), nil
+}
+
+// mountBatchedCheckExistence tells which files have yet to be put.
+func (s *Server) mountBatchedCheckExistence(_ context.Context, r *newer.MountBatchedCheckExistenceRequest) (*newer.MountBatchedCheckExistenceResponse, error) {
+	b := s.mounts
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	answer := &newer.MountBatchedCheckExistenceResponse{}
+	for _, sum := range r.GetSha256HexHashes() {
+		if _, ok := b.content[sum]; !ok {
+			answer.MissingSha256HexHashes = append(answer.MissingSha256HexHashes, sum)
+		}
+	}
+	return answer, nil
 }
 
 // MountGetOrCreate names a set of files whose content has been put.
@@ -103,8 +124,7 @@ func (b *mountBook) filesLocked(id string) ([]contextFile, error) {
 }
 
 // place writes the files of mounts into a sandbox.
-func (b *sandbox) place(ctx context.Context, files []contextFile) error {
-	inside := b.run.Files()
+func place(ctx context.Context, inside runtime.Files, files []contextFile) error {
 	for _, file := range files {
 		target := "/" + file.path
 		if err := inside.Mkdir(ctx, path.Dir(target), true); err != nil {

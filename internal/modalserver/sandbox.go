@@ -45,7 +45,6 @@ type sandbox struct {
 	appID       string
 	environment string
 	definition  *pb.Sandbox
-	mounted     []contextFile // local files to place in it
 	created     time.Time
 
 	run            runtime.Sandbox

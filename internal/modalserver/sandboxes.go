@@ -167,8 +167,23 @@ func (s *Server) SandboxTagsSet(_ context.Context, r *pb.SandboxTagsSetRequest) 
 	if err != nil {
 		return nil, err
 	}
+	tags, err := tagMap(r.GetTags())
+	if err != nil {
+		return nil, err
+	}
+	sb.mu.Lock()
+	defer sb.mu.Unlock()
+	sb.tags = tags
+	return &emptypb.Empty{}, nil
+}
+
+// tagMap checks tags, which have the same shape in two generations of messages.
+func tagMap[Tag interface {
+	GetTagName() string
+	GetTagValue() string
+}](list []Tag) (map[string]string, error) {
 	tags := map[string]string{}
-	for _, tag := range r.GetTags() {
+	for _, tag := range list {
 		for _, part := range []string{tag.GetTagName(), tag.GetTagValue()} {
 			if len(part) > maxTagLength || !nameShape.MatchString(part) {
 				return nil, invalid("invalid tag %q=%q: names and values are 1 to %d letters, digits, dots, dashes and underscores",
@@ -177,10 +192,7 @@ func (s *Server) SandboxTagsSet(_ context.Context, r *pb.SandboxTagsSetRequest) 
 		}
 		tags[tag.GetTagName()] = tag.GetTagValue()
 	}
-	sb.mu.Lock()
-	defer sb.mu.Unlock()
-	sb.tags = tags
-	return &emptypb.Empty{}, nil
+	return tags, nil
 }
 
 // SandboxTagsGet returns the tags of a sandbox.
@@ -347,8 +359,11 @@ func (s *Server) TaskGetCommandRouterAccess(_ context.Context, r *pb.TaskGetComm
 	if err != nil {
 		return nil, failure("sign router token", err)
 	}
-	return pb.TaskGetCommandRouterAccessResponse_builder{Jwt: token, Url: "https://" + s.address}.Build(), nil
+	return pb.TaskGetCommandRouterAccessResponse_builder{Jwt: token, Url: s.routerURL()}.Build(), nil
 }
+
+// routerURL is where commands are run: the server itself. Clients insist on the scheme.
+func (s *Server) routerURL() string { return "https://" + s.address }
 
 func (s *Server) findTask(id string) (*sandbox, error) {
 	s.mu.Lock()

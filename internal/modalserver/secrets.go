@@ -170,9 +170,9 @@ func (s *Server) SecretList(_ context.Context, r *pb.SecretListRequest) (*pb.Sec
 	return pb.SecretListResponse_builder{Items: items, EnvironmentName: environment}.Build(), nil
 }
 
-// environ turns secrets into "NAME=value", sorted; of two that set the same
-// name the later one counts.
-func (s *Server) environ(secretIDs []string) ([]string, error) {
+// environ turns secrets, and variables that are no secret's, into "NAME=value",
+// sorted; of two that set the same name the later one counts.
+func (s *Server) environ(secretIDs []string, further ...map[string]string) ([]string, error) {
 	values := map[string]string{}
 	for _, id := range secretIDs {
 		secret, err := s.findSecret(id)
@@ -180,6 +180,9 @@ func (s *Server) environ(secretIDs []string) ([]string, error) {
 			return nil, err
 		}
 		maps.Copy(values, secret.Values)
+	}
+	for _, more := range further {
+		maps.Copy(values, more)
 	}
 	env := make([]string, 0, len(values))
 	for _, name := range slices.Sorted(maps.Keys(values)) {

@@ -6,6 +6,7 @@ package modalserver
 import (
 	"context"
 	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -86,6 +87,7 @@ type Server struct {
 	builds   *buildBook
 	calls    *callBook
 	mounts   *mountBook
+	blobs    *blobBook
 
 	address    string
 	advertised string
@@ -178,6 +180,7 @@ func New(cfg Config) (*Server, error) {
 		builds:       newBuildBook(),
 		calls:        newCallBook(),
 		mounts:       newMountBook(),
+		blobs:        newBlobBook(),
 		address:      listener.Addr().String(),
 		advertised:   cfg.AdvertisedHost,
 		playGPUs:     cfg.PlayGPUs,
@@ -205,8 +208,8 @@ func New(cfg Config) (*Server, error) {
 		grpc.ChainStreamInterceptor(s.interceptStream),
 		grpc.UnknownServiceHandler(unknownMethod),
 	)
-	pb.RegisterModalClientServer(s.grpc, s)
-	pb.RegisterTaskCommandRouterServer(s.grpc, s)
+	s.grpc.RegisterService(controlService(), s)
+	s.grpc.RegisterService(routerService(), s)
 	s.work.Go(func() {
 		if err := s.grpc.Serve(s.listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			s.log.ErrorContext(ctx, "server stopped", "error", err)
@@ -231,6 +234,12 @@ func (s *Server) listenBeside() (net.Listener, error) {
 
 // URL is the server's address as clients take it: http://HOST:PORT.
 func (s *Server) URL() string { return "http://" + s.address }
+
+// Certificate is what tunnels and the router identify themselves with, as PEM.
+// It signs itself: a client that checks certificates needs it as one that it trusts.
+func (s *Server) Certificate() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.tls.Certificates[0].Certificate[0]})
+}
 
 // Sandboxes lists the running sandboxes, oldest first.
 func (s *Server) Sandboxes() []SandboxInfo {

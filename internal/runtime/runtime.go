@@ -118,6 +118,8 @@ type Spec struct {
 	CPU      float64 // cores; 0 = no limit
 	MemoryMB int64   // MiB; 0 = no limit
 	Docker   bool    // a /var/lib/docker to work in
+	// Prepare fills the file system before the command runs. nil = as the image has it.
+	Prepare func(ctx context.Context, files Files) error
 }
 
 // VolumeMount places a volume in a sandbox.

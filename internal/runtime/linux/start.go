@@ -38,6 +38,11 @@ func (r *Runtime) start(ctx context.Context, spec runtime.Spec) (*sandbox, error
 	if err != nil {
 		return nil, err
 	}
+	if spec.Prepare != nil {
+		if err := spec.Prepare(ctx, s.Files()); err != nil {
+			return nil, errors.Join(err, s.fell())
+		}
+	}
 	s.main, err = s.launch(ctx, runtime.ExecSpec{Args: spec.Command, PTY: spec.PTY}, func() {})
 	if err != nil {
 		return nil, errors.Join(err, s.fell())

@@ -159,7 +159,12 @@ func (r *Runtime) VolumeFS(_ context.Context, id string) (fs.FS, error) {
 }
 
 // Start records a sandbox whose main command waits for its end.
-func (r *Runtime) Start(_ context.Context, spec runtime.Spec) (runtime.Sandbox, error) {
+func (r *Runtime) Start(ctx context.Context, spec runtime.Spec) (runtime.Sandbox, error) {
+	if spec.Prepare != nil {
+		if err := spec.Prepare(ctx, noFiles{}); err != nil {
+			return nil, fmt.Errorf("start sandbox %s: %w", spec.ID, err)
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
