@@ -92,16 +92,16 @@ func (s *ScopedSandbox) Service(ctx context.Context, name string) (*Service, err
 	return newService(s, server, description)
 }
 
-// modelTable is what interface files see of the models: of hidden ones, no
-// more than the variable.
+// modelTable is what interface files see of the models: of hidden ones, the
+// variable is the only name.
 func (s *Sandbox) modelTable() []rpc.Model {
 	var table []rpc.Model
 	for _, m := range s.ModelHandles() {
-		name := m.Name
+		entry := rpc.Model{Name: m.Name, VarName: m.VarName, Path: m.Path, Base: m.BaseModel, BasePath: m.BasePath}
 		if m.Hidden {
-			name = m.VarName
+			entry.Name, entry.Base = m.VarName, ""
 		}
-		table = append(table, rpc.Model{Name: name, VarName: m.VarName, Path: m.Path})
+		table = append(table, entry)
 	}
 	return table
 }

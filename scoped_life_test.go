@@ -47,6 +47,27 @@ func TestServicesSideBySide(t *testing.T) { // D25
 	assert.Equal(t, "one", callText(t, one, "who"))
 }
 
+// Two libraries would read the same variables.
+func TestNamesThatDifferInCaseAlone(t *testing.T) {
+	scoped := startScoped(t, seer.SandboxConfig{})
+	tools := serveText(t, scoped, "tools", whoProgram)
+	path := filepath.Join(write(t, map[string]string{"tools.py": whoProgram}), "tools.py")
+	_, err := scoped.Serve(t.Context(), path, &seer.ServeOptions{Name: "Tools"})
+	require.ErrorContains(t, err, "NameTaken: service tools is served")
+	require.NoError(t, tools.Remove(t.Context()))
+	upper, err := scoped.Serve(t.Context(), path, &seer.ServeOptions{Name: "Tools"})
+	require.NoError(t, err)
+
+	lower := serveText(t, startScoped(t, seer.SandboxConfig{}), "tools", whoProgram)
+	_, err = seer.NewLocalSession(t.Context(), &seer.Workspace{Libraries: []seer.Library{upper.Library(), lower.Library()}}, t.TempDir(), nil)
+	var bad *seer.ConfigError
+	require.ErrorAs(t, err, &bad)
+	require.Len(t, bad.Problems, 2)
+	assert.Equal(t, "Libraries[1].Env[SEER_RPC_TOOLS_TOKEN]", bad.Problems[0].Field)
+	assert.Contains(t, bad.Problems[0].Message, "library Tools has another value")
+	assert.NotContains(t, err.Error(), lower.Library().Env["SEER_RPC_TOOLS_TOKEN"])
+}
+
 func TestServingANameAgainReplacesIt(t *testing.T) { // D25
 	scoped := startScoped(t, seer.SandboxConfig{})
 	ctx := within(t, time.Minute)
@@ -280,9 +301,12 @@ func TestServedModels(t *testing.T) {
 	world := newHubWorld(t)
 	world.Add(hubtest.Model{ID: "tiny/model", Files: modelFiles("tiny/model")})
 	world.Add(hubtest.Model{ID: "tiny/secret", Files: modelFiles("tiny/secret")})
+	world.addAdapter()
+	const adapter, base = "quokka-org/Sparrow-7B-tuned", "acme-labs/Sparrow-7B"
 	scoped, err := seer.NewScopedSandbox(seer.SandboxConfig{Models: []seer.ModelConfig{
 		{Name: "tiny/model"}, {Name: "tiny/secret", VarName: "target", Hidden: true},
-	}}, seer.WithBackend(world.server.Backend())).Start(t.Context())
+		{Name: adapter, VarName: "tuned", IsPEFT: true, BaseModel: base},
+	}, PythonPackages: []string{"peft; python_version < '3'"}}, seer.WithBackend(world.server.Backend())).Start(t.Context())
 	require.NoError(t, err)
 	t.Cleanup(func() { terminate(t, scoped.Sandbox) })
 	tools := serveText(t, scoped, "tools", `
@@ -293,11 +317,13 @@ def files() -> list[str]: return FILES
 @expose
 def models() -> list[str]: return list_configured_models()
 @expose
-def path(name: str) -> str: return get_model_path(name)
+def path(name: str, base: bool = False) -> str: return get_model_path(name, base=base)
+@expose
+def weights(name: str, base: bool = False) -> list[str]: return [f for f in os.listdir(get_model_path(name, base=base)) if "safetensors" in f]
 `)
 	var models, files []string
 	require.NoError(t, tools.Call(t.Context(), "models", nil, &models))
-	assert.Equal(t, []string{"tiny/model", "target"}, models)
+	assert.Equal(t, []string{"tiny/model", "target", adapter}, models)
 	require.NoError(t, tools.Call(t.Context(), "files", nil, &files))
 	assert.NotEmpty(t, files)
 	for _, name := range []string{"target", "model"} {
@@ -306,7 +332,22 @@ def path(name: str) -> str: return get_model_path(name)
 	var failed *seer.CallError
 	err = tools.Call(t.Context(), "path", map[string]any{"name": "tiny/secret"}, nil)
 	require.True(t, errors.As(err, &failed))
-	assert.Contains(t, failed.Message, "configured: ['tiny/model', 'target']")
+	assert.Contains(t, failed.Message, "configured: ['tiny/model', 'target', '"+adapter+"']")
+
+	for _, test := range []struct {
+		name string
+		base bool
+		want string
+	}{
+		{adapter, false, "adapter_model.safetensors"}, {"tuned", false, "adapter_model.safetensors"},
+		{adapter, true, "model.safetensors"}, {"tuned", true, "model.safetensors"}, {base, false, "model.safetensors"},
+	} {
+		weights, err := seer.CallAs[[]string](t.Context(), tools, "weights", map[string]any{"name": test.name, "base": test.base})
+		require.NoError(t, err)
+		assert.Equal(t, []string{test.want}, weights)
+	}
+	err = tools.Call(t.Context(), "path", map[string]any{"name": "target", "base": true}, nil)
+	require.ErrorContains(t, err, "model 'target' is no configured adapter")
 }
 
 func TestScopedSandboxLeavesNothing(t *testing.T) {

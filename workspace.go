@@ -101,6 +101,7 @@ func (w *Workspace) validate() error {
 		}
 		names[library.Name] = true
 	}
+	w.clashes(&v)
 	skills := map[string]bool{}
 	for i, skill := range w.Skills {
 		v.problems = append(v.problems, skill.problems(at("Skills", i))...)
@@ -123,4 +124,20 @@ func (w *Workspace) validate() error {
 		return &ConfigError{Problems: v.problems}
 	}
 	return nil
+}
+
+// clashes finds variables that two libraries want to have different values.
+// Case does not tell names apart: on some systems it cannot.
+func (w *Workspace) clashes(v *validator) {
+	type setting struct{ library, value string }
+	seen := map[string]setting{}
+	for i, library := range w.Libraries {
+		for _, name := range sorted(library.Env) {
+			other, taken := seen[strings.ToUpper(name)]
+			if taken && other.value != library.Env[name] {
+				v.problem(fmt.Sprintf("%s.Env[%s]", at("Libraries", i), name), "", "library %s has another value for this variable; rename one of the two", other.library)
+			}
+			seen[strings.ToUpper(name)] = setting{library.Name, library.Env[name]}
+		}
+	}
 }

@@ -182,7 +182,7 @@ func items(response *http.Response, function string) iter.Seq2[Value, error] {
 // collect returns the one result of an answer, or the list of its items.
 func collect(response *http.Response, function string) (Value, error) {
 	if !streamed(response) {
-		data, err := io.ReadAll(response.Body)
+		data, err := readWhole(response)
 		if err != nil {
 			return nil, err
 		}
@@ -200,6 +200,20 @@ func collect(response *http.Response, function string) (Value, error) {
 	}
 	return append(list, ']'), nil
 }
+
+// readWhole reads a body into one piece of its size: results may be large.
+func readWhole(response *http.Response) ([]byte, error) {
+	if response.ContentLength < 0 {
+		return io.ReadAll(response.Body)
+	}
+	var data bytes.Buffer
+	data.Grow(int(min(response.ContentLength, maxTrusted)) + bytes.MinRead)
+	_, err := data.ReadFrom(response.Body)
+	return data.Bytes(), err
+}
+
+// maxTrusted bounds what is allocated on a server's word, in bytes.
+const maxTrusted = 256 << 20
 
 var (
 	resultHead = []byte(`{"result":`)

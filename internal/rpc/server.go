@@ -62,6 +62,9 @@ type Model struct {
 	Name    string `json:"name"`
 	VarName string `json:"var_name,omitempty"`
 	Path    string `json:"path"`
+	// Base and BasePath are those of an adapter. Base may be left out.
+	Base     string `json:"base,omitempty"`
+	BasePath string `json:"base_path,omitempty"`
 }
 
 func (s Spec) encode() ([]byte, error) {

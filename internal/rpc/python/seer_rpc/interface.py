@@ -42,14 +42,31 @@ class Models:
     def __init__(self, table):
         self.table = table
 
-    def get_model_path(self, name=None):
-        """Where a configured model lies; its ID or variable name may be left out if there is one model."""
-        if name is None and len(self.table) == 1:
-            return self.table[0]["path"]
+    def get_model_path(self, name=None, *, base=False):
+        """Where a configured model lies; its ID or variable name may be left out if there is one model.
+
+        Of an adapter, base=True is its base model, which is also found by its own ID.
+        """
+        entry = self.find(name)
+        if not base:
+            return entry["path"] if entry else self.find_base(name)
+        if entry is None or not entry.get("base_path"):
+            raise ValueError(f"model {name!r} is no configured adapter; configured: {self.list_configured_models()}")
+        return entry["base_path"]
+
+    def find(self, name):
+        if name is None:
+            return self.table[0] if len(self.table) == 1 else None
         for key in ("name", "var_name"):
             for entry in self.table:
-                if name is not None and entry.get(key) == name:
-                    return entry["path"]
+                if entry.get(key) == name:
+                    return entry
+        return None
+
+    def find_base(self, name):
+        for entry in self.table:
+            if name is not None and entry.get("base") == name:
+                return entry["base_path"]
         raise ValueError(f"model {name!r} is not configured; configured: {self.list_configured_models()}")
 
     def list_configured_models(self):

@@ -249,6 +249,9 @@ class Handler(http.Connection):
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Refused(400, "BadRequest", f"malformed spec: {error}") from None
         registry, events = self.server.registry, queue.SimpleQueue()
+        twin = registry.twin(name)
+        if twin:
+            raise Refused(409, "NameTaken", f"service {twin} is served; names that differ in case alone share a library's variables")
         try:
             process, generation = registry.begin(name, spec, lambda line: events.put(("line", line)))
         except (OSError, ValueError, TypeError, Unavailable) as error:

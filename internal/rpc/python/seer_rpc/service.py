@@ -141,6 +141,11 @@ class Registry:
         with self.lock:
             return sorted(self.services)
 
+    def twin(self, name):
+        """A served name that differs from this one in case alone, or None."""
+        with self.lock:
+            return next((other for other in self.services if other != name and other.upper() == name.upper()), None)
+
     def log(self, name):
         with self.lock:
             return self.logs.setdefault(name, log.Log())
