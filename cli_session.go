@@ -104,11 +104,7 @@ func (s *CLISession) limited(ctx context.Context) (context.Context, context.Canc
 }
 
 func (s *CLISession) command(command string) *Cmd {
-	cmd := s.sandbox.Command("bash", "-c", command)
-	if len(command) > maxInlineScript {
-		cmd = s.sandbox.Command("bash", "-c", shellFromStdin)
-		cmd.Stdin = strings.NewReader(command)
-	}
+	cmd := s.sandbox.bash(command)
 	cmd.Dir = sandboxWorkspace
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -202,34 +198,7 @@ func (t cliTools) Restart(ctx context.Context) error { return t.session.Restart(
 func (t cliTools) RunCommand(ctx context.Context, command string, output func(string)) (mcpserver.Outcome, error) {
 	ctx, cancel := t.session.limited(ctx)
 	defer cancel()
-	var all strings.Builder
-	shown := &textWriter{all: &all, emit: output}
-	cmd := t.session.command(command)
-	cmd.Stdout, cmd.Stderr = shown, shown
-	err := cmd.Run(ctx)
-	o := mcpserver.Outcome{Text: all.String()}
-	var exit *ExitError
-	if errors.As(err, &exit) {
-		status := ExitError{Code: exit.Code, Signal: exit.Signal}
-		o.Failed, err = true, nil
-		if o.Text != "" && !strings.HasSuffix(o.Text, "\n") {
-			o.Text += "\n"
-		}
-		o.Text += "[" + status.Error() + "]"
-	}
-	return o, err
-}
-
-// textWriter keeps what is written and hands it on.
-type textWriter struct {
-	all  *strings.Builder
-	emit func(string)
-}
-
-func (w *textWriter) Write(p []byte) (int, error) {
-	w.all.Write(p)
-	w.emit(string(p))
-	return len(p), nil
+	return shownOutcome(ctx, t.session.command(command), output)
 }
 
 func (t cliTools) path(name string) string {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,25 +37,27 @@ const (
 // command started is killed. Commands of any length work. It reads an empty
 // standard input and starts in the sandbox's working directory.
 func (s *Sandbox) Exec(ctx context.Context, command string) (string, error) {
-	return s.script(ctx, []string{"bash", "-c"}, shellFromStdin, command)
+	out, err := s.bash(command).Output(ctx)
+	return string(out), err
 }
 
 // ExecPython runs Python code with the sandbox's python, in a process of its
 // own, and returns what it printed. Otherwise it is like [Sandbox.Exec].
 func (s *Sandbox) ExecPython(ctx context.Context, code string) (string, error) {
-	return s.script(ctx, []string{"python", "-c"}, pythonFromStdin, code)
+	out, err := s.script("python", pythonFromStdin, code).Output(ctx)
+	return string(out), err
 }
 
-func (s *Sandbox) script(ctx context.Context, interpreter []string, fromStdin, text string) (string, error) {
-	var cmd *Cmd
+// bash prepares a shell command of any length.
+func (s *Sandbox) bash(command string) *Cmd { return s.script("bash", shellFromStdin, command) }
+
+func (s *Sandbox) script(interpreter, fromStdin, text string) *Cmd {
 	if len(text) <= maxInlineScript {
-		cmd = s.Command(interpreter[0], interpreter[1], text)
-	} else {
-		cmd = s.Command(interpreter[0], interpreter[1], fromStdin)
-		cmd.Stdin = bytes.NewReader([]byte(text))
+		return s.Command(interpreter, "-c", text)
 	}
-	out, err := cmd.Output(ctx)
-	return string(out), err
+	cmd := s.Command(interpreter, "-c", fromStdin)
+	cmd.Stdin = strings.NewReader(text)
+	return cmd
 }
 
 // Command prepares a program with arguments, as [os/exec.Command] does. No

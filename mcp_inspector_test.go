@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/seertest"
 )
 
 const inspectorVersion = "0.17.5"
@@ -49,42 +50,75 @@ func inspector(t *testing.T) string {
 	return program
 }
 
-func TestMCPWithTheProtocolsInspector(t *testing.T) {
-	program := inspector(t)
-	server := onlyServer(t, startLocal(t, nil, nil))
-	inspect := func(server seer.MCPServer, arguments ...string) ([]byte, error) {
-		arguments = append([]string{"--cli", server.URL, "--transport", "http", "--header", "Authorization: " + server.Headers["Authorization"]}, arguments...)
-		cmd := exec.CommandContext(within(t, 2*time.Minute), program, arguments...)
-		var out, complaints bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &complaints
-		err := cmd.Run()
-		if err != nil {
-			t.Logf("%s", complaints.Bytes())
-		}
-		return out.Bytes(), err
+// inspect runs the inspector against a server and returns what it prints.
+func inspect(t *testing.T, server seer.MCPServer, arguments ...string) ([]byte, error) {
+	t.Helper()
+	arguments = append([]string{"--cli", server.URL, "--transport", "http", "--header", "Authorization: " + server.Headers["Authorization"]}, arguments...)
+	cmd := exec.CommandContext(within(t, 2*time.Minute), inspector(t), arguments...)
+	var out, complaints bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaints
+	err := cmd.Run()
+	if err != nil {
+		t.Logf("%s", complaints.Bytes())
 	}
+	return out.Bytes(), err
+}
 
-	out, err := inspect(server, "--method", "tools/list")
+type inspectedTool struct {
+	Name        string
+	InputSchema struct {
+		Properties map[string]any
+		Required   []string
+	}
+	Annotations struct{ ReadOnlyHint, DestructiveHint bool }
+}
+
+// inspectTools lists a server's tools by their names.
+func inspectTools(t *testing.T, server seer.MCPServer) map[string]inspectedTool {
+	t.Helper()
+	out, err := inspect(t, server, "--method", "tools/list")
 	require.NoError(t, err)
-	var list struct {
-		Tools []struct {
-			Name        string
-			InputSchema struct{ Properties map[string]any }
-		}
-	}
+	var list struct{ Tools []inspectedTool }
 	require.NoError(t, json.Unmarshal(out, &list), "%s", out)
-	schemas := map[string]map[string]any{}
+	tools := map[string]inspectedTool{}
 	for _, tool := range list.Tools {
-		schemas[tool.Name] = tool.InputSchema.Properties
+		tools[tool.Name] = tool
 	}
-	assert.Contains(t, schemas["run_python"], "code")
-	assert.Contains(t, schemas["write_file"], "content")
+	return tools
+}
 
-	out, err = inspect(server, "--method", "tools/call", "--tool-name", "run_python", "--tool-arg", "code=6 * 7")
+func TestMCPWithTheProtocolsInspector(t *testing.T) {
+	inspector(t)
+	server := onlyServer(t, startLocal(t, nil, nil))
+	tools := inspectTools(t, server)
+	assert.Contains(t, tools["run_python"].InputSchema.Properties, "code")
+	assert.Contains(t, tools["write_file"].InputSchema.Properties, "content")
+	assert.True(t, tools["read_file"].Annotations.ReadOnlyHint)
+
+	out, err := inspect(t, server, "--method", "tools/call", "--tool-name", "run_python", "--tool-arg", "code=6 * 7")
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"content":[{"type":"text","text":"42"}]}`, string(out))
 
 	server.Headers["Authorization"] = "Bearer wrong"
-	_, err = inspect(server, "--method", "tools/list")
+	_, err = inspect(t, server, "--method", "tools/list")
 	require.Error(t, err)
+}
+
+func TestAManagerWithTheProtocolsInspector(t *testing.T) {
+	inspector(t)
+	fake := seertest.NewServer(t)
+	id := startOn(t, fake, seer.SandboxConfig{}).SandboxID()
+	manager, err := seer.NewManager(t.Context(), &seer.ManagerOptions{Name: "mine"}, seer.WithBackend(fake.Backend()))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, manager.Close(context.Background())) })
+	server := manager.MCPConfig()["mine"]
+	tools := inspectTools(t, server)
+	assert.Len(t, tools, 7)
+	assert.ElementsMatch(t, []string{"sandbox", "command"}, tools["run_command"].InputSchema.Required)
+	assert.True(t, tools["terminate_sandbox"].Annotations.DestructiveHint)
+
+	out, err := inspect(t, server, "--method", "tools/call", "--tool-name", "run_command",
+		"--tool-arg", "sandbox="+id, "--tool-arg", "command=echo inspected")
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"content":[{"type":"text","text":"inspected\n"}]}`, string(out))
 }

@@ -84,6 +84,15 @@ func FromID(ctx context.Context, sandboxID string, opts ...Option) (*Sandbox, er
 }
 
 func (s *Sandbox) attach(ctx context.Context, sandboxID string) error {
+	if err := s.join(ctx, sandboxID); err != nil {
+		return err
+	}
+	s.reconnect(ctx, s.remote)
+	return nil
+}
+
+// join is attach without the sandbox's services.
+func (s *Sandbox) join(ctx context.Context, sandboxID string) error {
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
@@ -96,7 +105,6 @@ func (s *Sandbox) attach(ctx context.Context, sandboxID string) error {
 		return errors.Join(publicError(err), s.disconnect())
 	}
 	s.enterRunning()
-	s.reconnect(ctx, remote)
 	return nil
 }
 

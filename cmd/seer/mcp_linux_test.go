@@ -31,5 +31,34 @@ func TestAnAgentsClientStartsTheCommand(t *testing.T) {
 
 	assert.Equal(t, "here\n", invoke(t, server.env, "exec", id, "--", "echo", "here").stdout)
 	require.Zero(t, invoke(t, server.env, "rm", id).code)
-	assert.Equal(t, exitUsage, invoke(t, server.env, "mcp").code)
+}
+
+// TestAnAgentManagesSandboxesThroughTheCommand: those of this user alone,
+// unless it is told otherwise.
+func TestAnAgentManagesSandboxesThroughTheCommand(t *testing.T) {
+	server := serveIn(t, warmDir(t))
+	id := up(t, server)
+	cmd := exec.CommandContext(t.Context(), binary, "mcp", "--manage", "--tag", "team=red")
+	cmd.Env = append(cleanEnviron(), server.env...)
+	client := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, nil)
+	session, err := client.Connect(t.Context(), &mcp.CommandTransport{Command: cmd}, nil)
+	require.NoError(t, err)
+	ask := func(tool string, arguments map[string]any) string {
+		answer, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: tool, Arguments: arguments})
+		require.NoError(t, err)
+		require.NotEmpty(t, answer.Content)
+		text, ok := answer.Content[0].(*mcp.TextContent)
+		require.True(t, ok)
+		require.False(t, answer.IsError, text.Text)
+		return text.Text
+	}
+	assert.Contains(t, ask("list_sandboxes", nil), `"lease":"detached"`)
+	assert.Equal(t, "hello\n", ask("run_command", map[string]any{"sandbox": id, "command": "echo $GREETING"}))
+	assert.Equal(t, "Ended "+id+".", ask("terminate_sandbox", map[string]any{"sandbox": id}))
+	assert.Equal(t, "None is running.", ask("list_sandboxes", nil))
+	require.NoError(t, session.Close())
+	assert.Empty(t, invoke(t, server.env, "ps", "-q").stdout)
+
+	refused := append(server.env[:len(server.env):len(server.env)], "MODAL_TOKEN_SECRET=as-wrong")
+	assert.Equal(t, exitUnauthorized, invoke(t, refused, "mcp", "--manage").code)
 }

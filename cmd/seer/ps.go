@@ -24,7 +24,7 @@ type filterFlags struct {
 
 func (f *filterFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.BoolVar(&f.mine, "mine", false, "only those that this user started on this machine")
+	flags.BoolVar(&f.mine, "mine", f.mine, "only those that this user started on this machine")
 	flags.StringVar(&f.program, "program", "", "only those that a program of this `name` started")
 	flags.DurationVar(&f.olderThan, "older-than", 0, "only those that are at least this old, such as 90m")
 	flags.StringArrayVar(&f.tags, "tag", nil, "only those with this tag, as `NAME=VALUE`; may be repeated")

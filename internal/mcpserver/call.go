@@ -16,11 +16,25 @@ const (
 	maxCellText = 10_000
 )
 
+// effect tells a client what a tool may do, so that it knows when to ask a person.
+type effect int
+
+const (
+	reads    effect = iota // changes nothing
+	adds                   // makes something new and takes nothing away
+	destroys               // may change or end what is there
+)
+
+func (e effect) annotations() *mcp.ToolAnnotations {
+	destructive := e == destroys
+	return &mcp.ToolAnnotations{ReadOnlyHint: e == reads, DestructiveHint: &destructive}
+}
+
 // tool adds a tool. Its handler's context ends with the call, with its
 // cancellation and with the server; what the handler gives to output, the
 // client hears while the call runs.
-func tool[In any](s *Server, name, description string, handle func(ctx context.Context, in In, output func(string)) (Outcome, error)) {
-	mcp.AddTool(s.mcp, &mcp.Tool{Name: name, Description: description}, func(ctx context.Context, request *mcp.CallToolRequest, in In) (*mcp.CallToolResult, any, error) {
+func tool[In any](s *Server, name, description string, effect effect, handle func(ctx context.Context, in In, output func(string)) (Outcome, error)) {
+	mcp.AddTool(s.mcp, &mcp.Tool{Name: name, Description: description, Annotations: effect.annotations()}, func(ctx context.Context, request *mcp.CallToolRequest, in In) (*mcp.CallToolResult, any, error) {
 		ctx, stop := s.bound(ctx)
 		defer stop()
 		progress := watch(ctx, request)

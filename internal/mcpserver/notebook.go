@@ -27,17 +27,17 @@ type readNotebookInput struct {
 }
 
 func (s *Server) notebook(n Notebook) {
-	tool(s, "execute_code", "Execute Python code in a new cell of the notebook. Variables stay for later cells. Returns what the cell shows, images included.",
+	tool(s, "execute_code", "Execute Python code in a new cell of the notebook. Variables stay for later cells. Returns what the cell shows, images included.", destroys,
 		func(ctx context.Context, in codeInput, output func(string)) (Outcome, error) {
 			cell, err := n.ExecuteCell(ctx, in.Code, output)
 			return cell.Outcome, err
 		})
-	tool(s, "add_markdown", "Add a Markdown cell to the end of the notebook.",
+	tool(s, "add_markdown", "Add a Markdown cell to the end of the notebook.", adds,
 		func(ctx context.Context, in markdownInput, _ func(string)) (Outcome, error) {
 			cell, err := n.AddMarkdown(ctx, in.Source)
 			return said(err, "Added cell %s.", cell.ID)
 		})
-	tool(s, "edit_cell", "Replace the source of a cell and, if asked, execute it again in its place.",
+	tool(s, "edit_cell", "Replace the source of a cell and, if asked, execute it again in its place.", destroys,
 		func(ctx context.Context, in editInput, output func(string)) (Outcome, error) {
 			cell, err := n.EditCell(ctx, in.Cell, in.Source, in.Run, output)
 			if !in.Run {
@@ -45,7 +45,7 @@ func (s *Server) notebook(n Notebook) {
 			}
 			return cell.Outcome, err
 		})
-	tool(s, "read_notebook", "Show the cells of the notebook: IDs, sources and outputs.",
+	tool(s, "read_notebook", "Show the cells of the notebook: IDs, sources and outputs.", reads,
 		func(ctx context.Context, in readNotebookInput, _ func(string)) (Outcome, error) {
 			cells, err := n.Cells(ctx)
 			if err != nil {
@@ -62,11 +62,11 @@ type controlled interface {
 }
 
 func (s *Server) control(c controlled, what string) {
-	tool(s, "interrupt", "Interrupt the code that the "+what+" is running, as Ctrl-C does. Variables stay.",
+	tool(s, "interrupt", "Interrupt the code that the "+what+" is running, as Ctrl-C does. Variables stay.", destroys,
 		func(ctx context.Context, _ nothing, _ func(string)) (Outcome, error) {
 			return said(c.Interrupt(ctx), "Interrupted.")
 		})
-	tool(s, "restart", "Restart the "+what+". All variables are lost.",
+	tool(s, "restart", "Restart the "+what+". All variables are lost.", destroys,
 		func(ctx context.Context, _ nothing, _ func(string)) (Outcome, error) {
 			return said(c.Restart(ctx), "Restarted.")
 		})

@@ -16,7 +16,7 @@ type Options struct {
 	Logger       *slog.Logger // nil = no logging
 }
 
-// Server is an MCP server for one session. Its methods may be called from any
+// Server is an MCP server for one session, or for a fleet. Its methods may be called from any
 // goroutine.
 type Server struct {
 	mcp    *mcp.Server
@@ -50,6 +50,9 @@ func New(name string, tools Tools, opts Options) *Server {
 	}
 	if tools.Functions != nil {
 		s.functions(tools.Functions)
+	}
+	if tools.Fleet != nil {
+		s.fleet(tools.Fleet)
 	}
 	return s
 }

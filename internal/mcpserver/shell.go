@@ -33,7 +33,7 @@ type uploadInput struct {
 }
 
 func (s *Server) python(p Python) {
-	tool(s, "run_python", "Run Python code. Variables stay for later calls. Returns what the code prints, the value of its last expression, and images.",
+	tool(s, "run_python", "Run Python code. Variables stay for later calls. Returns what the code prints, the value of its last expression, and images.", destroys,
 		func(ctx context.Context, in codeInput, output func(string)) (Outcome, error) {
 			return p.RunPython(ctx, in.Code, output)
 		})
@@ -41,14 +41,14 @@ func (s *Server) python(p Python) {
 }
 
 func (s *Server) shell(sh Shell) {
-	tool(s, "run_command", "Run a command with bash in the workspace directory. Returns what it prints.",
+	tool(s, "run_command", "Run a command with bash in the workspace directory. Returns what it prints.", destroys,
 		func(ctx context.Context, in commandInput, output func(string)) (Outcome, error) {
 			return sh.RunCommand(ctx, in.Command, output)
 		})
 }
 
 func (s *Server) files(f Files) {
-	tool(s, "read_file", "Read a text file.",
+	tool(s, "read_file", "Read a text file.", reads,
 		func(ctx context.Context, in pathInput, _ func(string)) (Outcome, error) {
 			data, err := f.ReadFile(ctx, in.Path)
 			if err == nil && !utf8.Valid(data) {
@@ -56,15 +56,15 @@ func (s *Server) files(f Files) {
 			}
 			return said(err, "%s", data)
 		})
-	tool(s, "write_file", "Write a text file, with its parent directories. Replaces one that is there.",
+	tool(s, "write_file", "Write a text file, with its parent directories. Replaces one that is there.", destroys,
 		func(ctx context.Context, in writeInput, _ func(string)) (Outcome, error) {
 			return said(f.WriteFile(ctx, in.Path, []byte(in.Content)), "Wrote %d bytes.", len(in.Content))
 		})
-	tool(s, "list_files", "List a directory: a size or \"dir\", and the name, a line each.",
+	tool(s, "list_files", "List a directory: a size or \"dir\", and the name, a line each.", reads,
 		func(ctx context.Context, in listInput, _ func(string)) (Outcome, error) {
 			return list(ctx, f, in.Path)
 		})
-	tool(s, "upload_file", "Store binary data, or copy a file or directory from where this server runs.",
+	tool(s, "upload_file", "Store binary data, or copy a file or directory from where this server runs.", destroys,
 		func(ctx context.Context, in uploadInput, _ func(string)) (Outcome, error) {
 			return upload(ctx, f, in)
 		})

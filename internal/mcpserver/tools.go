@@ -12,6 +12,7 @@ type Tools struct {
 	Shell     Shell
 	Files     Files
 	Functions Functions
+	Fleet     Fleet
 }
 
 // Outcome is what code or a command showed.
