@@ -23,8 +23,8 @@ import (
 )
 
 func main() {
-	if os.Getenv(serverVariable) != "" {
-		exit(serveScripted(os.Stdin, os.Stdout))
+	if kind := os.Getenv(serverVariable); kind != "" {
+		exit(serveWorld(kind, os.Stdin, os.Stdout))
 	}
 	only := flag.String("only", "", "comma-separated measures to take, such as S3,S4; empty takes all")
 	runs := flag.Int("n", 30, "how often the quick measures run; slow ones run less")

@@ -107,7 +107,11 @@ func (w *world) count(f func() error) (int, error) {
 }
 
 func (w *world) start(ctx context.Context, config seer.SandboxConfig, opts ...seer.Option) (*seer.Sandbox, error) {
-	return seer.NewSandbox(config, append(opts, seer.WithBackend(w.backend), seer.WithLogger(slog.New(slog.DiscardHandler)))...).Start(ctx)
+	return seer.NewSandbox(config, append(opts, w.options()...)...).Start(ctx)
+}
+
+func (w *world) options() []seer.Option {
+	return []seer.Option{seer.WithBackend(w.backend), seer.WithLogger(slog.New(slog.DiscardHandler))}
 }
 
 // raw is modal-go's own handle of a sandbox. The client is closed with b.
