@@ -37,6 +37,30 @@ func (r RepoConfig) MarshalYAML() (any, error) { return toWire(r), nil }
 // UnmarshalYAML reads what MarshalYAML writes.
 func (r *RepoConfig) UnmarshalYAML(unmarshal func(any) error) error { return fromWire(r, unmarshal) }
 
+// wireInfo is an Info with its duration as text.
+type wireInfo struct {
+	plainInfo
+	Lease textDuration `json:"lease"`
+}
+
+type plainInfo Info
+
+// MarshalJSON writes the lease as "5m".
+func (i Info) MarshalJSON() ([]byte, error) {
+	return json.Marshal(wireInfo{plainInfo(i), textDuration(i.Lease)})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (i *Info) UnmarshalJSON(data []byte) error {
+	var wire wireInfo
+	if err := json.Unmarshal(data, &wire); err != nil {
+		return err
+	}
+	*i = Info(wire.plainInfo)
+	i.Lease = time.Duration(wire.Lease)
+	return nil
+}
+
 // UnmarshalJSON takes an object with source and target, or a pair.
 func (m *Mount) UnmarshalJSON(data []byte) error { return m.decode(strictJSON(data)) }
 

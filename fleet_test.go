@@ -2,6 +2,7 @@ package seer_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -49,6 +50,14 @@ func TestListTellsWhoStartedWhat(t *testing.T) {
 	assert.WithinDuration(t, time.Now(), info.CreatedAt, time.Minute)
 	assert.Len(t, info.ConfigHash, 12)
 	assert.NotEqual(t, info.ConfigHash, all[1].ConfigHash)
+
+	text, err := json.Marshal(info)
+	require.NoError(t, err)
+	assert.Contains(t, string(text), `"lease":"5m"`)
+	var again seer.Info
+	require.NoError(t, json.Unmarshal(text, &again))
+	assert.Equal(t, info.Lease, again.Lease)
+	assert.Equal(t, info.Tags, again.Tags)
 
 	for name, c := range map[string]struct {
 		filter seer.Filter

@@ -72,6 +72,21 @@ func TestASandboxOutlivesTheCommandThatStartedIt(t *testing.T) {
 	require.Zero(t, seerIn("cp", "testdata", id+":/root/tree").code)
 	assert.Equal(t, "config.yaml\n", seerIn("exec", id, "--", "ls", "/root/tree").stdout)
 
+	// A target that ends in a slash is a directory to put the source into.
+	inside := t.TempDir()
+	require.Zero(t, seerIn("cp", "testdata", id+":/srv/").code)
+	require.Zero(t, seerIn("cp", id+":/srv/testdata/config.yaml", inside+"/").code)
+	assert.FileExists(t, filepath.Join(inside, "config.yaml"))
+	assert.Contains(t, seerIn("cp", id+":/srv/testdata/config.yaml", inside).stderr, "cannot replace a directory")
+	assert.Contains(t, seerIn("cp", id+":/nothing", filepath.Join(inside, "nothing")).stderr, "does not exist")
+	assert.NoDirExists(t, filepath.Join(inside, "nothing"))
+
+	assert.Equal(t, id+"\tteam=red\n:4\n", seerIn("__complete", "exec", "").stdout)
+	assert.Equal(t, ":0\n", seerIn("__complete", "exec", id, "").stdout)
+	r = seerIn("exec", id, "--", "no-such-program")
+	assert.Equal(t, 127, r.code)
+	assert.NotContains(t, r.stderr, "seer: ", "it is the sandbox that says so")
+
 	saved := filepath.Join(t.TempDir(), "snapshot.json")
 	require.Zero(t, seerIn("snapshot", id, "-m", "halfway", "-o", saved).code)
 	text, err := os.ReadFile(saved)
@@ -97,7 +112,9 @@ func TestASandboxOutlivesTheCommandThatStartedIt(t *testing.T) {
 
 	require.Zero(t, seerIn("rm", restored.ID).code)
 	assert.Equal(t, exitEnded, seerIn("exec", restored.ID, "--", "true").code)
-	assert.Equal(t, exitNotFound, seerIn("exec", "sb-nosuch", "--", "true").code)
+	r = seerIn("exec", "sb-nosuch", "--", "true")
+	assert.Equal(t, exitNotFound, r.code)
+	assert.Contains(t, r.stderr, "`seer ps` lists")
 	assert.Equal(t, exitNotFound, seerIn("rm", "sb-nosuch").code)
 	require.Zero(t, seerIn("rm", "--all", "--mine").code)
 	assert.Empty(t, seerIn("ps", "-q").stdout)

@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
+	"path"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,13 +18,14 @@ func newCp() *cobra.Command {
 		Use:   "cp SOURCE TARGET",
 		Short: "Copy files into or out of a sandbox",
 		Long: `Copy a file or a directory tree. One of the two is ID:/absolute/path, the other
-a path of this machine. The target is the new path itself, not a directory to
-put the source into.`,
+a path of this machine. The target is the new path itself; one that ends in a
+slash, "." or ".." is a directory to put the source into.`,
 		Example: `  seer cp ./data sb-0123:/workspace/data
-  seer cp sb-0123:/workspace/results.csv results.csv`,
+  seer cp sb-0123:/workspace/results.csv .`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			from, to := parsePlace(args[0]), parsePlace(args[1])
+			to.path = into(to.path, path.Base(filepath.ToSlash(from.path)))
 			switch {
 			case from.id == "" && to.id != "":
 				return withSandbox(cmd, to.id, func(ctx context.Context, sandbox *seer.Sandbox) error {
@@ -36,6 +40,17 @@ put the source into.`,
 			}
 		},
 	}
+}
+
+// into is the path of what is copied to a target under its own name.
+func into(target, name string) string {
+	switch last := path.Base(filepath.ToSlash(target)); {
+	case target == "":
+		return target
+	case last == ".", last == "..", os.IsPathSeparator(target[len(target)-1]), strings.HasSuffix(target, "/"):
+		return path.Join(filepath.ToSlash(target), name)
+	}
+	return target
 }
 
 // place is a path of a sandbox or, without an ID, of this machine.

@@ -19,7 +19,10 @@ func newExec() *cobra.Command {
 		Long: `Run a command in a sandbox, with its output here. No shell sees the arguments.
 The exit status is the command's own; 128 and the signal's number when a
 signal ended it.`,
-		Args: cobra.MinimumNArgs(2),
+		Example: `  seer exec ID -- python -c 'print(6 * 7)'
+  seer exec -i ID -- bash <script.sh`,
+		Args:              cobra.MinimumNArgs(2),
+		ValidArgsFunction: completeIDs(1),
 	}
 	flags := cmd.Flags()
 	flags.SetInterspersed(false)

@@ -11,9 +11,10 @@ import (
 
 func newLogs() *cobra.Command {
 	return &cobra.Command{
-		Use:   "logs ID",
-		Short: "Follow what a sandbox's own command prints, until it ends",
-		Args:  cobra.ExactArgs(1),
+		Use:               "logs ID",
+		Short:             "Follow what a sandbox's own command prints, until it ends",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeIDs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withSandbox(cmd, args[0], func(ctx context.Context, sandbox *seer.Sandbox) error {
 				for text, err := range sandbox.Logs(ctx) {

@@ -87,8 +87,10 @@ func TestWhatIsWrongWithTheCommandLine(t *testing.T) {
 		{"version", "--no-such-flag"},
 		{"no-such-command"},
 		{"local", "no-such-command"},
+		{"exec"},
 	} {
 		r := invoke(t, nil, args...)
+		assert.Regexp(t, `(; write: seer \w|; see seer.* --help\n$)`, r.stderr)
 		assert.Equal(t, exitUsage, r.code, "%v: %s", args, r.stderr)
 		assert.Contains(t, r.stderr, "seer: ")
 		assert.Empty(t, r.stdout)
@@ -99,6 +101,8 @@ func TestExitStatusesOfBadInput(t *testing.T) {
 	dir := t.TempDir()
 	bad := filepath.Join(dir, "bad.yaml")
 	require.NoError(t, os.WriteFile(bad, []byte("timeout: 30h\n"), 0o600))
+	empty := filepath.Join(dir, "empty.json")
+	require.NoError(t, os.WriteFile(empty, []byte("{}"), 0o600))
 	for args, want := range map[string]int{
 		"up":                               exitUsage,
 		"exec sb-0":                        exitUsage,
@@ -107,9 +111,16 @@ func TestExitStatusesOfBadInput(t *testing.T) {
 		"cp a b":                           exitUsage,
 		"ps --tag nonsense":                exitUsage,
 		"sh sb-0":                          exitUsage,
+		"mcp":                              exitUsage,
+		"mcp --sandbox sb-0 --manage":      exitUsage,
+		"mcp --manage --uploads .":         exitUsage,
+		"mcp --sandbox sb-0 --tag a=b":     exitUsage,
+		"mcp --manage --timeout 0s":        exitUsage,
+		"mcp --manage":                     exitUnauthorized,
 		"plan " + bad:                      exitConfig,
 		"plan " + bad + "-not":             exitConfig,
 		"restore " + bad:                   exitConfig,
+		"restore " + empty:                 exitConfig,
 		"up -f " + bad:                     exitUnauthorized,
 		"ps":                               exitUnauthorized,
 		"completion bash":                  0,

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	seer "github.com/ajobi-uhc/seer-go"
@@ -33,6 +35,9 @@ printed.`,
 		}
 		if *asJSON {
 			return printJSON(cmd.OutOrStdout(), append([]seer.Info{}, orphans...))
+		}
+		if len(orphans) == 0 {
+			fmt.Fprintln(cmd.ErrOrStderr(), "nothing was left behind")
 		}
 		return printIDs(cmd.OutOrStdout(), orphans)
 	}

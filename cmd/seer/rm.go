@@ -17,6 +17,7 @@ func newRm() *cobra.Command {
 		Short: "End sandboxes",
 		Long: `End sandboxes, and everything in them. With --all, all that the other flags
 choose. Those that have ended already are no error.`,
+		ValidArgsFunction: completeIDs(0),
 	}
 	flags.add(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "all that the other flags choose")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -25,14 +26,20 @@ func run(ctx context.Context, args []string, std streams) int {
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "seer",
-		Short:         "Sandboxes for agents, on Modal or on this machine",
+		Use:   "seer",
+		Short: "Sandboxes for agents, on Modal or on this machine",
+		Example: `  seer local serve          # on this machine, in a terminal of its own; on Modal, not needed
+  seer up -f config.yaml    # prints the sandbox's ID
+  seer exec ID -- python --version
+  seer rm ID`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+	})
 	root.PersistentFlags().String("app", "seer", "`name` of the Modal app that the sandboxes belong to")
 	root.AddCommand(newUp(), newPs(), newExec(), newSh(), newCp(), newLogs(), newSnapshot(), newRestore(),
 		newRm(), newReap(), newPlan(), newModels(), newMCP(), newLocal(), newVersion())
@@ -40,12 +47,17 @@ func newRoot() *cobra.Command {
 	return root
 }
 
-// markUsage makes what is wrong with the arguments a usage error everywhere.
+// markUsage makes what is wrong with the arguments a usage error everywhere,
+// and has it say what is right.
 func markUsage(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
-				return usageError{err}
+			err := check(cmd, args)
+			switch {
+			case err != nil && cmd.HasSubCommands():
+				return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+			case err != nil:
+				return usageError{fmt.Errorf("%w; write: %s", err, cmd.UseLine())}
 			}
 			return nil
 		}

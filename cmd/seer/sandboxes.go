@@ -45,6 +45,9 @@ func withSandbox(cmd *cobra.Command, id string, use func(context.Context, *seer.
 		return err
 	}
 	sandbox, err := seer.FromID(cmd.Context(), id, append(opts, seer.WithLease(-1))...)
+	if errors.Is(err, seer.ErrNotFound) {
+		return fmt.Errorf("%w; `seer ps` lists those that run", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,8 @@ func newSh() *cobra.Command {
 		Short: "Open a shell in a sandbox",
 		Long: `Open a login shell in a sandbox, in this terminal. The exit status is the
 shell's own.`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeIDs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			stdin, isFile := cmd.InOrStdin().(*os.File)
 			if !isFile || !term.IsTerminal(int(stdin.Fd())) {

@@ -18,7 +18,8 @@ func newSnapshot() *cobra.Command {
 		Short: "Save a sandbox's file system",
 		Long: `Save a sandbox's file system as it is now, and print the snapshot as JSON. Keep
 it: ` + "`seer restore`" + ` takes it. The sandbox runs on.`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeIDs(1),
 	}
 	cmd.Flags().StringVarP(&description, "message", "m", "", "`text` to keep with the snapshot")
 	cmd.Flags().StringVarP(&file, "output", "o", "", "`file` to write it to (default standard output)")
@@ -90,7 +91,10 @@ func readSnapshot(cmd *cobra.Command, path string) (*seer.Snapshot, error) {
 	}
 	var snapshot seer.Snapshot
 	if err := json.NewDecoder(in).Decode(&snapshot); err != nil {
-		return nil, configError{fmt.Errorf("read snapshot %s: %w", path, err)}
+		return nil, configError{fmt.Errorf("read snapshot %s: it is not what `seer snapshot` prints: %w", path, err)}
+	}
+	if snapshot.ImageID == "" {
+		return nil, configError{fmt.Errorf("read snapshot %s: it is not what `seer snapshot` prints: it has no image_id", path)}
 	}
 	return &snapshot, nil
 }

@@ -17,14 +17,17 @@ func newUp() *cobra.Command {
 		Short: "Start a sandbox and leave it running",
 		Long: `Start the sandbox that a YAML or JSON file declares and leave it running until
 its timeout. Progress goes to standard error; standard output gets the ID on
-its first line, then the URL of each port.`,
+its first line, then the URLs of Jupyter and VS Code, if the config asks for
+them, and of each of encrypted_ports.`,
+		Example: `  seer up -f config.yaml
+  id=$(seer up -f config.yaml | head -1)`,
 		Args: cobra.NoArgs,
 	}
 	asJSON := addJSON(cmd)
 	cmd.Flags().StringVarP(&file, "file", "f", "", "`config` of the sandbox (.yaml, .yml or .json)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if file == "" {
-			return usageError{errors.New("say which config with -f")}
+			return usageError{errors.New("say which config with -f, such as `seer up -f config.yaml`")}
 		}
 		config, err := loadConfig(file)
 		if err != nil {
@@ -49,8 +52,10 @@ func loadConfig(path string) (seer.SandboxConfig, error) {
 
 // reached says how to get at a sandbox that was left running.
 type reached struct {
-	ID    string         `json:"id"`
-	Ports map[int]string `json:"ports,omitempty"` // URL by port
+	ID      string         `json:"id"`
+	Jupyter string         `json:"jupyter,omitempty"` // URL with its token
+	VSCode  string         `json:"vscode,omitempty"`  // likewise
+	Ports   map[int]string `json:"ports,omitempty"`   // URL by port
 }
 
 func startAndLeave(cmd *cobra.Command, config seer.SandboxConfig, asJSON bool,
@@ -76,6 +81,11 @@ func startAndLeave(cmd *cobra.Command, config seer.SandboxConfig, asJSON bool,
 		return printJSON(cmd.OutOrStdout(), r)
 	}
 	fmt.Fprintln(cmd.OutOrStdout(), r.ID)
+	for _, service := range [][2]string{{"jupyter", r.Jupyter}, {"vscode", r.VSCode}} {
+		if service[1] != "" {
+			fmt.Fprintf(cmd.OutOrStdout(), "%s\t%s\n", service[0], service[1])
+		}
+	}
 	for _, port := range config.EncryptedPorts {
 		fmt.Fprintf(cmd.OutOrStdout(), "port %d\t%s\n", port, r.Ports[port])
 	}
@@ -84,7 +94,7 @@ func startAndLeave(cmd *cobra.Command, config seer.SandboxConfig, asJSON bool,
 }
 
 func reach(ctx context.Context, sandbox *seer.Sandbox, ports []int) (reached, error) {
-	r := reached{ID: sandbox.SandboxID()}
+	r := reached{ID: sandbox.SandboxID(), Jupyter: sandbox.JupyterURL(), VSCode: sandbox.CodeServerURL()}
 	for _, port := range ports {
 		url, err := sandbox.URL(ctx, port)
 		if err != nil {

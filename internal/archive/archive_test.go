@@ -194,6 +194,23 @@ func TestStreamIsReadToItsEnd(t *testing.T) {
 	assert.ErrorIs(t, archive.Untar(r, t.TempDir()), failure)
 }
 
+func TestWhatDoesNotArriveLeavesNothing(t *testing.T) {
+	failure := errors.New("no such file")
+	target := filepath.Join(t.TempDir(), "target")
+	assert.ErrorIs(t, archive.Extract(io.MultiReader(stream(t), iotest.ErrReader(failure)), target), failure)
+	assert.NoFileExists(t, target)
+	assert.NoDirExists(t, target)
+}
+
+func TestAFileReplacesNoDirectory(t *testing.T) {
+	target := t.TempDir()
+	err := archive.Extract(stream(t, tar.Header{Name: "a", Typeflag: tar.TypeReg, Size: 4}), target)
+	require.ErrorContains(t, err, "a file cannot replace a directory")
+	entries, err := os.ReadDir(filepath.Dir(target))
+	require.NoError(t, err)
+	assert.Len(t, entries, 1)
+}
+
 func stream(t testing.TB, headers ...tar.Header) *bytes.Buffer {
 	t.Helper()
 	var b bytes.Buffer

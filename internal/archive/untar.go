@@ -22,9 +22,17 @@ func Extract(r io.Reader, target string) error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("unpack to %s: %w", target, err)
 	}
+	if err != nil { // an empty stream: its sender may say why
+		if _, err := io.Copy(io.Discard, r); err != nil {
+			return fmt.Errorf("unpack to %s: %w", target, err)
+		}
+	}
 	r = io.MultiReader(&head, r)
 	if err != nil || header.Typeflag == tar.TypeDir {
 		return Untar(r, target)
+	}
+	if info, err := os.Lstat(target); err == nil && info.IsDir() {
+		return fmt.Errorf("unpack to %s: a file cannot replace a directory", target)
 	}
 	parent := filepath.Dir(target)
 	err = os.MkdirAll(parent, 0o755)

@@ -42,7 +42,7 @@ type launch struct {
 // prepare wraps a command so that it carries its mark, reads nothing that it
 // was not given, and has its environment.
 func (p *Process) prepare(ctx context.Context, spec ExecSpec) (launch, error) {
-	prefix := []string{"sh", "-c", launchScript, "seer", markVariable + "=" + p.marker}
+	prefix := []string{"sh", "-c", launchScript, "sh", markVariable + "=" + p.marker}
 	size, text := len(launchScript), true
 	for _, arg := range spec.Args {
 		size += len(arg)
