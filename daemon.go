@@ -30,11 +30,13 @@ type daemon struct {
 	Environ   map[string]*string `json:"environ"`
 	Secret    string             `json:"secret"`
 	Config    any                `json:"config"`
+	Settings  map[string]any     `json:"settings"`
 }
 
 type pythonNeeds struct {
-	Modules  []string `json:"modules"`
-	Packages []string `json:"packages"`
+	Modules  []string          `json:"modules"`
+	Packages []string          `json:"packages"`
+	Extras   map[string]string `json:"extras"`
 }
 
 // newSecret is a password that is easy to copy.

@@ -28,6 +28,7 @@ type localJupyter struct {
 	private string // directory of its files; "" until start
 	url     string
 	client  *jupyter.Server
+	lab     bool // JupyterLab is there
 	cmd     *exec.Cmd
 	log     tail
 	exited  chan struct{}
@@ -74,14 +75,19 @@ func (j *localJupyter) start(ctx context.Context, logger *slog.Logger) (*jupyter
 }
 
 // checkPython asks the interpreter for Jupyter, without importing it.
+// JupyterLab is welcome and not needed.
 func (j *localJupyter) checkPython(ctx context.Context) error {
+	const lab = "jupyterlab"
 	var out, complaints bytes.Buffer
-	cmd := exec.CommandContext(ctx, j.place.python, "-c", missingScript, "jupyter_server", "ipykernel")
+	cmd := exec.CommandContext(ctx, j.place.python, "-c", missingScript, "jupyter_server", "ipykernel", lab)
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = j.place.env, j.place.dir, &out, &complaints
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("ask %s for Jupyter: %w%s", j.place.python, err, quotedTail(complaints.String()))
 	}
-	if missing := strings.Fields(out.String()); len(missing) > 0 {
+	missing := strings.Fields(out.String())
+	j.lab = !slices.Contains(missing, lab)
+	missing = slices.DeleteFunc(missing, func(name string) bool { return name == lab })
+	if len(missing) > 0 {
 		return fmt.Errorf("%s has no %s: install with: %s -m pip install %s: %w",
 			j.place.python, strings.Join(missing, " and no "), j.place.python, strings.Join(missing, " "), ErrNotFound)
 	}
@@ -100,8 +106,11 @@ func (j *localJupyter) launch(ctx context.Context) (err error) {
 	if err := os.WriteFile(file, config, 0o600); err != nil {
 		return err
 	}
-	j.cmd = exec.CommandContext(context.WithoutCancel(ctx), j.place.python,
-		append(jupyter.ServerArgs("127.0.0.1", 0, j.place.dir), "--config="+file)...)
+	args := append(jupyter.ServerArgs("127.0.0.1", 0, j.place.dir), "--config="+file)
+	if j.lab {
+		args = append(args, jupyter.LabArg)
+	}
+	j.cmd = exec.CommandContext(context.WithoutCancel(ctx), j.place.python, args...)
 	j.cmd.Dir = j.place.dir
 	// Kernels choose the backend of figures themselves.
 	j.cmd.Env = slices.DeleteFunc(slices.Clone(j.place.env), func(pair string) bool { return pair == "MPLBACKEND=agg" })

@@ -31,7 +31,8 @@ type notebookServer struct {
 }
 
 // JupyterURL is the address of the sandbox's notebook server, with the token
-// that it asks for: it opens in a browser, and it is a secret. It is "" until
+// that it asks for: it opens in a browser, and it is a secret. The page is
+// JupyterLab where NotebookPackages or the image brings it. It is "" until
 // a server runs, which Start sees to in ModeNotebook and the first notebook
 // session otherwise, and where the network is blocked.
 func (s *Sandbox) JupyterURL() string {
@@ -80,7 +81,10 @@ func (s *Sandbox) serveJupyter(ctx context.Context, remote *modalclient.Sandbox)
 	token, runtime := newSecret(), jupyterRuntime
 	token, err = s.runDaemon(ctx, remote, daemon{
 		Name: "Jupyter", Probe: "jupyter", Port: port,
-		Python:    &pythonNeeds{Modules: []string{"jupyter_server", "ipykernel"}, Packages: plan.NotebookPackages(in)},
+		Python: &pythonNeeds{
+			Modules: []string{"jupyter_server", "ipykernel"}, Packages: plan.NotebookPackages(in),
+			Extras: map[string]string{"jupyterlab": jupyter.LabArg},
+		},
 		Command:   append(jupyter.ServerArgs(ip, port, sandboxWorkspace), "--config="+jupyterHome+"/config.json"),
 		Directory: sandboxWorkspace,
 		Environ:   map[string]*string{jupyter.RuntimeVariable: &runtime, jupyter.TokenVariable: nil},

@@ -79,6 +79,7 @@ func TestNotebookMode(t *testing.T) {
 	t.Parallel()
 	server := seertest.NewServer(t)
 	sandbox := startOn(t, server, seer.SandboxConfig{ExecutionMode: seer.ModeNotebook, Env: map[string]string{"GREETING": "hello"}})
+	golden(t, filepath.Join("testdata", "wire", "notebook.txtar"), wireOf(t, server.Calls()))
 	t.Run("token", func(t *testing.T) { t.Parallel(); testJupyterToken(t, sandbox) })
 	t.Run("cells", func(t *testing.T) { t.Parallel(); testCells(t, sandbox) })
 	t.Run("file", func(t *testing.T) { t.Parallel(); testNotebookFile(t, sandbox) })
@@ -393,8 +394,15 @@ func TestNotebookWithoutNetwork(t *testing.T) {
 func TestNotebookModeFromSnapshot(t *testing.T) {
 	t.Parallel()
 	server := seertest.NewServer(t)
-	config := seer.SandboxConfig{ExecutionMode: seer.ModeNotebook}
+	// An empty package is enough of JupyterLab to see that it would open.
+	config := seer.SandboxConfig{
+		ExecutionMode: seer.ModeNotebook,
+		SetupCommands: []string{`mkdir "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/jupyterlab"`},
+	}
 	first := startOn(t, server, config)
+	opened := redirect(t, first.JupyterURL())
+	assert.Equal(t, "/lab", opened.Path)
+	assert.NotEmpty(t, opened.Query().Get("token"))
 	snapshot, err := first.Snapshot(t.Context(), "with Jupyter")
 	require.NoError(t, err)
 	restored, err := seer.FromSnapshot(within(t, 2*time.Minute), snapshot, config, seer.WithBackend(server.Backend()))
@@ -403,6 +411,20 @@ func TestNotebookModeFromSnapshot(t *testing.T) {
 	assert.NotEmpty(t, restored.JupyterURL())
 	assert.NotEqual(t, first.JupyterURL(), restored.JupyterURL())
 	assert.Equal(t, "3", text(t, startNotebook(t, restored, nil, seer.NotebookOptions{}), "1+2"))
+}
+
+// redirect is where a browser goes on from an address.
+func redirect(t *testing.T, address string) *url.URL {
+	t.Helper()
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	request, err := http.NewRequestWithContext(within(t, time.Minute), http.MethodGet, address, nil)
+	require.NoError(t, err)
+	response, err := client.Do(request)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	location, err := response.Location()
+	require.NoError(t, err)
+	return location
 }
 
 // What cannot be started is an error that says why, at once.

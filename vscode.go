@@ -12,6 +12,9 @@ import (
 // vscode is the VS Code of a sandbox, once it runs.
 type vscode struct{ url, password string }
 
+// vscodeSettings are the user's, who may change them.
+const vscodeSettings = "~/.local/share/code-server/User/settings.json"
+
 // CodeServerURL is the address of VS Code in the browser, with the workspace
 // directory open, once Start has started it because of Debug; "" otherwise and
 // where the network is blocked. It asks for [Sandbox.CodeServerPassword].
@@ -51,7 +54,12 @@ func (s *Sandbox) startVSCode(ctx context.Context, remote *modalclient.Sandbox) 
 		Config: map[string]any{
 			"bind-addr": ip + ":" + strconv.Itoa(port), "auth": "password", "password": password, "cert": false,
 			"disable-telemetry": true, "disable-update-check": true, "disable-workspace-trust": true,
+			"disable-getting-started-override": true,
 		},
+		Settings: map[string]any{vscodeSettings: map[string]any{
+			"workbench.startupEditor": "none", "chat.disableAIFeatures": true,
+			"workbench.secondarySideBar.defaultVisibility": "hidden",
+		}},
 	})
 	if err != nil {
 		return err

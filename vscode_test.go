@@ -55,6 +55,10 @@ func TestDebugRunsVSCode(t *testing.T) {
 	_, page = get(t, client, address.String())
 	assert.Contains(t, page, "workbench")
 
+	settings, err := sandbox.ReadFile(ctx, "/root/.local/share/code-server/User/settings.json")
+	require.NoError(t, err)
+	assert.Contains(t, string(settings), "workbench.startupEditor")
+
 	// Nothing that runs shows the password.
 	out, err := sandbox.Exec(ctx, "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' '\\n'")
 	require.NoError(t, err)

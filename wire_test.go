@@ -76,7 +76,7 @@ var changing = []struct {
 	{regexp.MustCompile(`"seer-[0-9a-z]{26}"`), `"seer-RANDOM"`},
 	{regexp.MustCompile(`"execId": "[^"]+"`), `"execId": "RANDOM"`},
 	{regexp.MustCompile(`SEER_EXEC=[0-9A-Z]+`), `SEER_EXEC=RANDOM`},
-	{regexp.MustCompile(`"# (?:[^"\\]|\\.)*"`), `"(a constant script)"`},
+	{regexp.MustCompile(`"(?:# |(?:\\"){3})(?:[^"\\]|\\.)*"`), `"(a constant script)"`},
 	{regexp.MustCompile(`("tagName": "(?:owner|program|created|lease|config)",\s+"tagValue": )"[^"]*"`), `$1"CHANGES"`},
 	{regexp.MustCompile(`("tagName": "seer[.-][a-z]+",\s+"tagValue": )"[^"]*"`), `$1"CHANGES"`},
 }

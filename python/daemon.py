@@ -5,12 +5,15 @@ Standard input has one JSON object:
     name       of the service, and of its directory below /run/seer
     probe      "jupyter" or "vscode": how to find out that it is ours
     port       where it listens
-    python     modules that it needs, and the packages that have them
+    python     modules that it needs, and the packages that have them;
+               arguments for it by the module that must be there for each
     command    arguments; those of Python when python is set
     directory  where it runs; made if need be
     environ    what it gets on top of the environment, and null for what not
     secret     for a new server
     config     the content of its file config.json, which holds the secret
+    settings   the content of another file of it by its path; one that is
+               there stays as it is; null for none
 
 Standard output gets one JSON object with the secret of the service that
 answers. Secrets are neither arguments nor in any environment.
@@ -88,9 +91,15 @@ def start(wanted, home, ready):
     command = wanted["command"]
     if wanted["python"]:
         install(wanted["python"]["modules"], wanted["python"]["packages"])
-        command = [sys.executable, *command]
+        extras = [argument for module, argument in wanted["python"]["extras"].items() if importlib.util.find_spec(module)]
+        command = [sys.executable, *command, *extras]
     os.makedirs(wanted["directory"], exist_ok=True)
     write(os.path.join(home, "config.json"), wanted["config"])
+    for path, content in (wanted["settings"] or {}).items():
+        path = os.path.expanduser(path)
+        if not os.path.exists(path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            write(path, content)
     environ = {name: value for name, value in (os.environ | wanted["environ"]).items() if value is not None}
     path = os.path.join(home, "log")
     with open(path, "wb") as log:

@@ -16,6 +16,10 @@ const TokenVariable = "JUPYTER_TOKEN"
 // server writes its address; see [ReadRuntime].
 const RuntimeVariable = "JUPYTER_RUNTIME_DIR"
 
+// LabArg makes JupyterLab, where that is installed, the page that opens at the
+// server's address.
+const LabArg = "--ServerApp.default_url=/lab"
+
 // ServerArgs returns the arguments of a Python interpreter that runs a server
 // on this address with files below root. With port 0 it takes a free one; with
 // any other it takes that or fails.
