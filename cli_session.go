@@ -90,6 +90,9 @@ func (s *CLISession) Exec(ctx context.Context, code string) (*Result, error) {
 // Shell runs a command with bash in the workspace directory, otherwise as
 // [Sandbox.Exec] does.
 func (s *CLISession) Shell(ctx context.Context, command string) (string, error) {
+	if _, err := s.python.live("run command"); err != nil {
+		return "", err
+	}
 	ctx, cancel := s.limited(ctx)
 	defer cancel()
 	out, err := s.command(command).Output(ctx)
@@ -123,6 +126,9 @@ func (s *CLISession) Restart(ctx context.Context) error { return s.python.restar
 
 // Setup adds a workspace, as [Session] says.
 func (s *CLISession) Setup(ctx context.Context, workspace *Workspace) error {
+	if _, err := s.python.live("set up session"); err != nil {
+		return err
+	}
 	if err := workspace.apply(ctx, sandboxPlace{s.sandbox}); err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func NewLocalNotebookSession(ctx context.Context, workspace *Workspace, opts *Lo
 	setDefault(&o.MCPName, "seer-notebook")
 	s.mcpHost = newMCPHost(o.MCPName, mcpserver.Tools{Notebook: notebookTools{s.notebook}}, "", s.logger)
 	if err := s.begin(ctx, workspace); err != nil {
-		return nil, errors.Join(fmt.Errorf("start local notebook session: %w", err), s.Close(context.WithoutCancel(ctx)))
+		return nil, errors.Join(fmt.Errorf("start local notebook session: %w", err), s.Close(context.WithoutCancel(ctx)), file.discard())
 	}
 	return s, nil
 }
@@ -80,10 +80,7 @@ func (s *LocalNotebookSession) begin(ctx context.Context, workspace *Workspace) 
 
 // Setup adds a workspace, as [Session] says.
 func (s *LocalNotebookSession) Setup(ctx context.Context, workspace *Workspace) error {
-	if err := workspace.apply(ctx, s.place); err != nil {
-		return err
-	}
-	return s.extend(ctx, workspace)
+	return s.extend(ctx, workspace, s.place)
 }
 
 // ModelInfoText is empty: there are no models on this machine.

@@ -177,6 +177,9 @@ func (s *LocalSession) Restart(ctx context.Context) error { return s.python.rest
 
 // Setup adds a workspace, as [Session] says.
 func (s *LocalSession) Setup(ctx context.Context, workspace *Workspace) error {
+	if _, err := s.python.live("set up session"); err != nil {
+		return err
+	}
 	if err := s.apply(ctx, workspace); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
@@ -58,6 +59,15 @@ func newNotebook(home notebookHome, file notebookFile, opts NotebookOptions, log
 
 // start gives the notebook a kernel, under the name that people see.
 func (n *notebook) start(ctx context.Context, server *jupyter.Server, file notebookFile) error {
+	if !file.resumed {
+		sessions, err := server.Sessions(ctx)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(sessions, func(s jupyter.SessionInfo) bool { return s.Path == file.name }) {
+			return fmt.Errorf("open notebook %s: another session uses it: %w", file.name, fs.ErrExist)
+		}
+	}
 	kernel, err := server.OpenNotebook(ctx, file.name, "")
 	if err != nil {
 		return err
@@ -113,6 +123,9 @@ func (n *notebook) ExecFile(ctx context.Context, path string) (*Result, error) {
 // kernel's history, but for the variables that it sets. The value of its last
 // expression is not shown.
 func (n *notebook) ExecHidden(ctx context.Context, code string) (*Result, error) {
+	if err := n.open(); err != nil {
+		return nil, fmt.Errorf("run hidden code: %w", err)
+	}
 	result, err := n.kernel.Execute(ctx, code, &jupyter.ExecuteOptions{Silent: true})
 	return fromKernel(result), n.failure(err)
 }
@@ -163,12 +176,20 @@ func (n *notebook) Cells() []Cell {
 func (n *notebook) Rerun() []CellResult { return slices.Clone(n.rerun) }
 
 // Interrupt raises KeyboardInterrupt in the cell that runs, as Ctrl-C does.
-func (n *notebook) Interrupt(ctx context.Context) error { return n.failure(n.kernel.Interrupt(ctx)) }
+func (n *notebook) Interrupt(ctx context.Context) error {
+	if err := n.open(); err != nil {
+		return fmt.Errorf("interrupt kernel: %w", err)
+	}
+	return n.failure(n.kernel.Interrupt(ctx))
+}
 
 // Restart replaces the kernel's process by a new one, also after it died, and
 // prepares it as the session's beginning did: libraries, models, init code.
 // All other variables are lost; the notebook stays as it is.
 func (n *notebook) Restart(ctx context.Context) error {
+	if err := n.open(); err != nil {
+		return fmt.Errorf("restart kernel: %w", err)
+	}
 	if err := n.kernel.Restart(ctx); err != nil {
 		return n.failure(err)
 	}
@@ -206,8 +227,15 @@ func (n *notebook) populate(ctx context.Context, workspace *Workspace, file note
 	return n.runAgain(ctx)
 }
 
-// extend gives the kernel what another workspace brings.
-func (n *notebook) extend(ctx context.Context, workspace *Workspace) error {
+// extend applies another workspace to the place of the kernel, and gives the
+// kernel what it brings.
+func (n *notebook) extend(ctx context.Context, workspace *Workspace, p place) error {
+	if err := n.open(); err != nil {
+		return fmt.Errorf("set up workspace: %w", err)
+	}
+	if err := workspace.apply(ctx, p); err != nil {
+		return err
+	}
 	if err := n.adopt(ctx, workspace); err != nil {
 		return err
 	}
@@ -388,7 +416,7 @@ func (n *notebook) failure(err error) error {
 	case errors.As(err, &raised):
 		return fromException(raised)
 	case errors.Is(err, jupyter.ErrClosed):
-		return &translatedError{err: err, as: errSessionClosed}
+		return fmt.Errorf("use kernel: %w", errSessionClosed)
 	case errors.Is(err, jupyter.ErrKernelDied), errors.Is(err, jupyter.ErrKernelRestarted):
 		return &translatedError{err: err, as: ErrKernelDied}
 	case errors.Is(err, context.DeadlineExceeded):

@@ -45,6 +45,8 @@ type notebookFile struct {
 	name string // with its suffix
 	path string // on this machine
 	old  bool   // there are cells to run again
+
+	resumed bool // the file was there before
 }
 
 // openNotebook reads or makes the notebook that the options ask for.
@@ -54,7 +56,7 @@ func openNotebook(opts NotebookOptions) (notebookFile, error) {
 			return notebookFile{}, errors.New("resume notebook: Name, OutputDir and Fork are for other notebooks; leave them empty")
 		}
 		doc, err := readNotebook(opts.Resume)
-		return notebookFile{doc: doc, name: filepath.Base(opts.Resume), path: opts.Resume, old: true}, err
+		return notebookFile{doc: doc, name: filepath.Base(opts.Resume), path: opts.Resume, old: true, resumed: true}, err
 	}
 	setDefault(&opts.OutputDir, "outputs")
 	if opts.Name == "" {
@@ -103,6 +105,14 @@ func (f notebookFile) create() error {
 	}
 	_, err = file.Write(f.doc.Encode())
 	return errors.Join(err, file.Close())
+}
+
+// discard removes the file that create made, for a session that did not begin.
+func (f notebookFile) discard() error {
+	if f.resumed {
+		return nil
+	}
+	return os.Remove(f.path)
 }
 
 // save replaces the file at once: who reads it sees a whole notebook.

@@ -44,7 +44,7 @@ func NewNotebookSession(ctx context.Context, sandbox *Sandbox, workspace *Worksp
 	tools := mcpserver.Tools{Notebook: notebookTools{s.notebook}}
 	s.mcpHost = newMCPHost(name, tools, s.ModelInfoText(), s.logger)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start session: %w", err), s.Close(context.WithoutCancel(ctx)))
+		return nil, errors.Join(fmt.Errorf("start session: %w", err), s.Close(context.WithoutCancel(ctx)), file.discard())
 	}
 	return s, nil
 }
@@ -62,10 +62,10 @@ func (s *NotebookSession) begin(ctx context.Context, workspace *Workspace) error
 		return err
 	}
 	remotePath := path.Join(sandboxWorkspace, s.file.name)
-	if err := s.sandbox.WriteFile(ctx, remotePath, s.doc.Encode()); err != nil {
+	if err := s.start(ctx, server, s.file); err != nil {
 		return err
 	}
-	if err := s.start(ctx, server, s.file); err != nil {
+	if err := s.sandbox.WriteFile(ctx, remotePath, s.doc.Encode()); err != nil {
 		return err
 	}
 	s.keep(remotePath, func(ctx context.Context, data []byte) error { return s.sandbox.WriteFile(ctx, remotePath, data) })
@@ -80,10 +80,7 @@ func (s *NotebookSession) begin(ctx context.Context, workspace *Workspace) error
 
 // Setup adds a workspace, as [Session] says.
 func (s *NotebookSession) Setup(ctx context.Context, workspace *Workspace) error {
-	if err := workspace.apply(ctx, sandboxPlace{s.sandbox}); err != nil {
-		return err
-	}
-	return s.extend(ctx, workspace)
+	return s.extend(ctx, workspace, sandboxPlace{s.sandbox})
 }
 
 // ModelInfoText tells an agent which models and repositories there are, and

@@ -89,6 +89,8 @@ func TestNotebookMode(t *testing.T) {
 	t.Run("side by side", func(t *testing.T) { t.Parallel(); testSideBySide(t, sandbox) })
 	t.Run("resume and fork", func(t *testing.T) { t.Parallel(); testResumeAndFork(t, sandbox) })
 	t.Run("tools", func(t *testing.T) { t.Parallel(); testNotebookTools(t, sandbox) })
+	t.Run("closed", func(t *testing.T) { t.Parallel(); testClosedNotebook(t, sandbox) })
+	t.Run("cancel", func(t *testing.T) { t.Parallel(); testCancelThroughMCP(t, sandbox) })
 }
 
 func testJupyterToken(t *testing.T, sandbox *seer.Sandbox) {

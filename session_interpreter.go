@@ -52,7 +52,7 @@ func (i *interpreter) setup(ctx context.Context, environ map[string]string, init
 		return err
 	}
 	defer i.give()
-	p, err := i.live()
+	p, err := i.live("set up session")
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (i *interpreter) run(ctx context.Context, code string, onText func(string))
 		return nil, err
 	}
 	defer i.give()
-	p, err := i.live()
+	p, err := i.live("run code")
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (i *interpreter) run(ctx context.Context, code string, onText func(string))
 
 // interrupt stops the code that runs, if any does.
 func (i *interpreter) interrupt(ctx context.Context) error {
-	p, err := i.live()
+	p, err := i.live("interrupt code")
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (i *interpreter) start(ctx context.Context) error {
 	closed, environ, inits := i.closed, maps.Clone(i.environ), slices.Clone(i.inits)
 	i.mu.Unlock()
 	if closed {
-		return errSessionClosed
+		return fmt.Errorf("start python: %w", errSessionClosed)
 	}
 	p, err := i.launch(ctx)
 	if err != nil {
@@ -177,12 +177,13 @@ func (i *interpreter) take(ctx context.Context) error {
 
 func (i *interpreter) give() { i.turn <- struct{}{} }
 
-// live is the process, also one that has died.
-func (i *interpreter) live() (*pythonProcess, error) {
+// live is the process, also one that has died. Doing is for the error after
+// close.
+func (i *interpreter) live(doing string) (*pythonProcess, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.closed {
-		return nil, errSessionClosed
+		return nil, fmt.Errorf("%s: %w", doing, errSessionClosed)
 	}
 	return i.process, nil
 }
