@@ -73,18 +73,23 @@ func serveCached(t *testing.T, cfg Config) *Server {
 // runPython runs a script of testdata/pyclient as a user of the Python client would.
 func runPython(t *testing.T, server *Server, version, script string, args ...string) []byte {
 	t.Helper()
+	return runPythonWith(t, server, version, nil, script, args...)
+}
+
+func runPythonWith(t *testing.T, server *Server, version string, env []string, script string, args ...string) []byte {
+	t.Helper()
 	certificate := filepath.Join(t.TempDir(), "certificate.pem")
 	require.NoError(t, os.WriteFile(certificate, server.Certificate(), 0o600))
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := osexec.CommandContext(ctx, pythonClient(t, version), append([]string{filepath.Join("testdata", "pyclient", script)}, args...)...)
-	cmd.Env = []string{
+	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "PYTHONDONTWRITEBYTECODE=1",
 		"MODAL_CONFIG_PATH=" + filepath.Join(t.TempDir(), "none"),
 		"MODAL_SERVER_URL=" + server.URL(), "MODAL_TOKEN_ID=ak-test", "MODAL_TOKEN_SECRET=as-test",
 		"MODAL_TASK_COMMAND_ROUTER_INSECURE=1", // client 1.2.6 trusts nobody's own certificate there; newer ones do on loopback
 		"REQUESTS_CA_BUNDLE=" + certificate,
-	}
+	}, env...)
 	var out, complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaints
 	require.NoError(t, cmd.Run(), "%s", &complaints)
