@@ -27,13 +27,15 @@ const (
 
 // world is a server whose calls are counted, and may be slowed down.
 type world struct {
-	runtime runtime.Runtime
-	server  *modalserver.Server
-	backend seer.Backend
+	runtime    runtime.Runtime
+	server     *modalserver.Server
+	backend    seer.Backend
+	scheduling time.Duration
 
-	mu    sync.Mutex
-	calls int
-	delay time.Duration
+	mu      sync.Mutex
+	calls   int
+	delay   time.Duration
+	created time.Time // when a sandbox was last asked for
 }
 
 // realWorld runs sandboxes on this machine, on the layers that the user's
@@ -51,9 +53,19 @@ func realWorld() (*world, error) {
 }
 
 // newWorld serves a runtime, which it owns from then on.
-func newWorld(rt runtime.Runtime) (*world, error) {
-	w := &world{runtime: rt}
-	server, err := modalserver.New(modalserver.Config{Runtime: rt, TokenID: tokenID, TokenSecret: tokenSecret, Hook: w.see})
+func newWorld(rt runtime.Runtime) (*world, error) { return newWorldOn(rt, worldOptions{}) }
+
+// worldOptions are what a world has beyond a runtime.
+type worldOptions struct {
+	imageDir   string        // keeps what is known of images; "" = in memory
+	scheduling time.Duration // before a sandbox is there
+}
+
+func newWorldOn(rt runtime.Runtime, options worldOptions) (*world, error) {
+	w := &world{runtime: rt, scheduling: options.scheduling}
+	server, err := modalserver.New(modalserver.Config{
+		Runtime: rt, TokenID: tokenID, TokenSecret: tokenSecret, Hook: w.see, ImageDir: options.imageDir,
+	})
 	if err != nil {
 		return nil, errors.Join(err, rt.Close())
 	}
@@ -70,10 +82,16 @@ func backendAt(url string) seer.Backend {
 
 func (w *world) close() error { return errors.Join(w.server.Close(), w.runtime.Close()) }
 
-func (w *world) see(ctx context.Context, _ modalserver.Call) error {
+func (w *world) see(ctx context.Context, call modalserver.Call) error {
 	w.mu.Lock()
 	w.calls++
 	delay := w.delay
+	switch call.Method {
+	case "SandboxCreate":
+		w.created = time.Now()
+	case "SandboxGetTaskId":
+		delay = max(delay, time.Until(w.created.Add(w.scheduling)))
+	}
 	w.mu.Unlock()
 	if delay == 0 {
 		return nil
@@ -86,6 +104,13 @@ func (w *world) see(ctx context.Context, _ modalserver.Call) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// lastCreate is when a sandbox was last asked for.
+func (w *world) lastCreate() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.created
 }
 
 // slow makes every call take that much longer.
