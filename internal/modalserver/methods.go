@@ -62,7 +62,7 @@ func unary[T any, Request message[T], Answer any](service, name string, answer f
 		}
 		info := &grpc.UnaryServerInfo{Server: srv, FullMethod: "/" + service + "/" + name}
 		return intercept(ctx, request, info, func(ctx context.Context, request any) (any, error) {
-			return answer(srv.(*Server), ctx, request.(Request)) //nolint:errcheck,forcetypeassert // What is registered, and what was decoded above.
+			return answer(srv.(*Server), ctx, request.(Request)) //nolint:errcheck // What is registered, and what was decoded above.
 		})
 	}
 	return grpc.MethodDesc{MethodName: name, Handler: handle}

@@ -94,7 +94,7 @@ func stdioReadV2(srv any, stream grpc.ServerStream) error {
 	if err := stream.RecvMsg(r); err != nil {
 		return err
 	}
-	return srv.(*Server).sandboxStdioReadV2(r, stream) //nolint:errcheck,forcetypeassert // What is registered.
+	return srv.(*Server).sandboxStdioReadV2(r, stream) //nolint:errcheck // What is registered.
 }
 
 func (s *Server) sandboxStdioReadV2(r *newer.SandboxStdioReadV2Request, stream grpc.ServerStream) error {
