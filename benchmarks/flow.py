@@ -34,9 +34,9 @@ class Flow:
             encrypted_ports=[port],
             secrets=[modal.Secret.from_dict(env)],
         )
-        for name, content in files.items():
+        for name, content in (files or {}).items():
             self.write(name, content)
-        for url, target in repos.items():
+        for url, target in (repos or {}).items():
             self.run("git", "clone", "--quiet", url, target)
         self.sandbox.exec(*jupyter)
         time.sleep(SETTLE)

@@ -249,11 +249,7 @@ func criticalPath(steps []seer.PlanStep, elapsed map[string]time.Duration) chain
 
 func (r *startRace) theirs(context.Context) (s started, err error) {
 	s.calls, err = r.world.count(func() (err error) {
-		s.wall, err = r.flow.do("start", map[string]any{
-			"image": r.image, "port": jupyterPort, "files": r.texts, "repos": r.repos, "env": r.config.Env,
-			"jupyter": []string{"python", "-m", "jupyter_server", "--ip=0.0.0.0", "--port=" + strconv.Itoa(jupyterPort),
-				"--allow-root", "--no-browser", "--IdentityProvider.token="},
-		})
+		s.wall, err = r.flow.do("start", r.request(r.texts, r.repos))
 		return err
 	})
 	if err != nil {
@@ -262,6 +258,16 @@ func (r *startRace) theirs(context.Context) (s started, err error) {
 	s.age = time.Since(r.world.lastCreate())
 	_, err = r.flow.do("end", nil)
 	return s, err
+}
+
+// request is what the Python flow starts: the same image, and a notebook server
+// without a password, as the Python library's is.
+func (r *startRace) request(files, repos map[string]string) map[string]any {
+	return map[string]any{
+		"image": r.image, "port": jupyterPort, "files": files, "repos": repos, "env": r.config.Env,
+		"jupyter": []string{"python", "-m", "jupyter_server", "--ip=0.0.0.0", "--port=" + strconv.Itoa(jupyterPort),
+			"--allow-root", "--no-browser", "--IdentityProvider.token="},
+	}
 }
 
 const startRounds = 5
@@ -324,10 +330,7 @@ func (r *startRace) files(ctx context.Context) error {
 		return err
 	}
 	r.later(func() error { return sandbox.Terminate(context.WithoutCancel(ctx)) })
-	if _, err := r.flow.do("start", map[string]any{
-		"image": r.image, "port": jupyterPort, "files": map[string]string{}, "repos": map[string]string{}, "env": r.config.Env,
-		"jupyter": []string{"python", "-m", "http.server", strconv.Itoa(jupyterPort)},
-	}); err != nil {
+	if _, err := r.flow.do("start", r.request(nil, nil)); err != nil {
 		return err
 	}
 	r.later(func() error { _, err := r.flow.do("end", nil); return err })
