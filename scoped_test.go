@@ -233,7 +233,9 @@ func TestServeErrorsAreTracebacks(t *testing.T) { // D26
 	}))
 	for name, test := range map[string]struct{ source, kind, message string }{
 		"syntax":  {"x = 1\ndef f(:\n", "SyntaxError", "line 2"},
-		"imports": {"import no_such_module\n", "ModuleNotFoundError", "line 1"},
+		"imports": {"import no_such_module\n", "ModuleNotFoundError", "listed in PythonPackages"},
+		"model":   {"get_model_path('a/b')\n", "ValueError", "model 'a/b' is not configured; no models are configured"},
+		"expose":  {"@expose(parallel=True)\ndef f(): pass\n", "TypeError", "TypeError: expose() got"},
 		"raises":  {"print('half way')\n\n1 / 0\n", "ZeroDivisionError", "line 3, in <module>"},
 		"nothing": {"def f(): pass\n", "NothingExposed", "@expose"},
 		"dies":    {"import os; os._exit(4)\n", "ServiceCrashed", "exit code 4"},

@@ -20,12 +20,17 @@ type ServeError struct {
 	Traceback string // Python's, with the line numbers of the file
 }
 
-// Error ends in the traceback.
+// Error shows the traceback, and for a module that is missing where it would
+// come from.
 func (e *ServeError) Error() string {
-	if e.Traceback == "" {
-		return fmt.Sprintf("serve %s: %s: %s", e.File, e.Type, e.Message)
+	text := e.Traceback
+	if text == "" {
+		text = e.Type + ": " + e.Message
 	}
-	return fmt.Sprintf("serve %s: %s", e.File, e.Traceback)
+	if e.Type == "ModuleNotFoundError" {
+		text += "\n(packages of the sandbox are listed in PythonPackages, modules of your own in ServeOptions.Workspace)"
+	}
+	return "serve " + e.File + ": " + text
 }
 
 // CallError means that a function was called and did not return.

@@ -50,7 +50,7 @@ func goBenchmark(ctx context.Context, pkg, function, count string) (results, err
 }
 
 func (r results) time(name, unit string) time.Duration {
-	scale := map[string]float64{"ns/op": 1, "ns/chunk": 1}[unit]
+	scale := map[string]float64{"ns/op": 1, "ns/chunk": 1, "served-ns": 1, "plain-ns": 1}[unit]
 	if strings.HasSuffix(unit, "-ms") {
 		scale = 1e6
 	}
@@ -92,8 +92,12 @@ func scopedCalls(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	served := r.time("served/1", "ns/op")
-	b.row("a call", show(served), "plain HTTP, same function", show(r.time("threading/1", "ns/op")), ratio(served, r.time("threading/1", "ns/op")), "1.2")
+	turns, err := goBenchmark(ctx, "./internal/rpc", "BenchmarkCallByTurns", "3000x")
+	if err != nil {
+		return err
+	}
+	served, plain := turns.time("", "served-ns"), turns.time("", "plain-ns")
+	b.row("a call", show(served), "plain HTTP, same function", show(plain), ratio(served, plain), "1.2")
 	served = r.time("served/16", "ns/op")
 	b.row("per call, 16 at once", show(served), "single-threaded server", show(r.time("single/16", "ns/op")), ratio(served, r.time("single/16", "ns/op")), "0.125")
 	return nil

@@ -8,9 +8,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -52,6 +54,30 @@ func BenchmarkCall(b *testing.B) {
 			})
 			b.ReportMetric(float64(failed.Load()), "failed")
 		})
+	}
+}
+
+// BenchmarkCallByTurns is the same comparison on a machine that has other work:
+// calls of both take turns, and the medians are compared.
+func BenchmarkCallByTurns(b *testing.B) {
+	server := startServer(b, newest(b).path)
+	client, _ := serve(b, server, "bench", "@expose\ndef add(a, b): return a + b\n")
+	kwargs := map[string]any{"a": 1, "b": 2}
+	calls := []func() error{
+		func() error { return client.Call(b.Context(), "add", kwargs, new(int)) },
+		plainCall(b, "threading"),
+	}
+	times := make([][]time.Duration, len(calls))
+	for b.Loop() {
+		for i, call := range calls {
+			began := time.Now()
+			require.NoError(b, call())
+			times[i] = append(times[i], time.Since(began))
+		}
+	}
+	for i, name := range []string{"served-ns", "plain-ns"} {
+		slices.Sort(times[i])
+		b.ReportMetric(float64(times[i][len(times[i])/2]), name)
 	}
 }
 

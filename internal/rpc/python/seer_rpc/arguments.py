@@ -31,17 +31,15 @@ class Binder:
 
     def __init__(self, name, target):
         self.name = name
-        self.signature = inspect.signature(target)
+        self.parameters = list(inspect.signature(target).parameters.values())
         namespace = getattr(inspect.unwrap(target), "__globals__", {})
-        self.hints = {
-            item.name: annotations.evaluate(item.annotation, namespace) for item in self.signature.parameters.values()
-        }
+        self.hints = {item.name: annotations.evaluate(item.annotation, namespace) for item in self.parameters}
 
     def bind(self, given):
         """The positional and the keyword arguments."""
         given = dict(given)
         positional, keywords, extra = [], {}, None
-        for item in self.signature.parameters.values():
+        for item in self.parameters:
             if item.kind is item.VAR_KEYWORD:
                 extra = item
             elif item.kind is item.VAR_POSITIONAL:
@@ -99,7 +97,10 @@ class Misfit(ValueError):
 
 
 def fit(value, hint):
-    if any(hint is scalar for scalar in _SCALARS) or isinstance(hint, (str, typing.ForwardRef)):
+    for scalar in _SCALARS:  # not `in`: a hint's == may be anything
+        if hint is scalar:
+            return value
+    if isinstance(hint, (str, typing.ForwardRef)):
         return value
     hint = annotations.strip(hint)
     origin, args = typing.get_origin(hint), typing.get_args(hint)

@@ -36,6 +36,9 @@ class Exposed:
         return target
 
 
+Exposed.expose.__qualname__ = "expose"  # as its users know it
+
+
 class Models:
     """The model table behind get_model_path and list_configured_models."""
 
@@ -51,7 +54,7 @@ class Models:
         if not base:
             return entry["path"] if entry else self.find_base(name)
         if entry is None or not entry.get("base_path"):
-            raise ValueError(f"model {name!r} is no configured adapter; configured: {self.list_configured_models()}")
+            raise ValueError(f"model {name!r} is no configured adapter; {self.configured()}")
         return entry["base_path"]
 
     def find(self, name):
@@ -67,7 +70,10 @@ class Models:
         for entry in self.table:
             if name is not None and entry.get("base") == name:
                 return entry["base_path"]
-        raise ValueError(f"model {name!r} is not configured; configured: {self.list_configured_models()}")
+        raise ValueError(f"model {name!r} is not configured; {self.configured()}")
+
+    def configured(self):
+        return f"configured: {self.list_configured_models()}" if self.table else "no models are configured"
 
     def list_configured_models(self):
         """The names of the configured models."""

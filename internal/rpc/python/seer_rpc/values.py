@@ -29,6 +29,7 @@ import sys
 import uuid
 from typing import Any, Callable, Dict, List
 
+_write = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode  # made once: making it costs more than a call
 _ATOMS = frozenset({str, int, bool, type(None)})
 
 
@@ -49,7 +50,7 @@ def dumps(value: Any, tagged: bool = True, arrays: bool = False) -> bytes:
     """JSON bytes of a value; with `arrays`, arrays are sent as base64."""
     try:
         tree = _Encoder(tagged, arrays).encode(value)
-        return json.dumps(tree, allow_nan=False, separators=(",", ":")).encode("ascii")
+        return _write(tree).encode("ascii")
     except RecursionError:
         raise Unsendable("is nested too deeply or contains itself") from None
 

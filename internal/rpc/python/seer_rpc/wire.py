@@ -15,6 +15,7 @@ RESULT, ERROR, ITEM, DONE = b"R", b"E", b"I", b"D"
 CONNECT, CANCEL = b"C", b"X"
 
 CHUNK = 1 << 18
+_SMALL = 1 << 13  # what an ordinary call takes: a buffer of CHUNK costs more to allocate than to fill
 
 
 class Closed(ConnectionError):
@@ -52,7 +53,7 @@ def send_request(sock, meta, body=b""):
 
 def receive_request(sock):
     """One request; nothing follows it before it is answered, so a small one is read at once."""
-    data = sock.recv(CHUNK)
+    data = sock.recv(_SMALL)
     if len(data) < _REQUEST.size:
         data += receive(sock, _REQUEST.size - len(data))
     meta_size, body_size = _REQUEST.unpack_from(data)
