@@ -99,11 +99,12 @@ func newLocalPlace(dir string, o LocalOptions) (localPlace, error) {
 	if err != nil {
 		return localPlace{}, err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return localPlace{}, err
-	}
 	place := localPlace{dir: dir, python: o.Python}
 	libraries := place.libraryDir()
+	// A directory that is missing when Python starts is never looked into again.
+	if err := os.MkdirAll(libraries, 0o755); err != nil {
+		return localPlace{}, err
+	}
 	if o.Isolated {
 		setDefault(&place.python, "python")
 		libraries = path.Join(isolation.Workspace, localLibraries)

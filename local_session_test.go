@@ -229,6 +229,14 @@ func TestLocalSessionInterrupt(t *testing.T) {
 	assert.Equal(t, "KeyboardInterrupt", raised.Name)
 }
 
+func TestLocalSessionGetsItsFirstLibraryLater(t *testing.T) {
+	session := startLocal(t, nil, nil)
+	_, err := session.Exec(t.Context(), "import later")
+	require.Error(t, err)
+	require.NoError(t, session.Setup(t.Context(), &seer.Workspace{Libraries: []seer.Library{{Name: "later", Files: map[string]string{"__init__.py": "x = 7"}}}}))
+	assert.Equal(t, "7", textOf(t, session, "import later; later.x"))
+}
+
 func TestLocalSessionTimeout(t *testing.T) {
 	session := startLocal(t, nil, &seer.LocalOptions{Timeout: 300 * time.Millisecond})
 	_, err := session.Exec(t.Context(), "import time; time.sleep(600)")

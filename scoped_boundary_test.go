@@ -98,7 +98,8 @@ func TestScopedMeansScoped(t *testing.T) {
 	require.NoError(t, err)
 
 	t.Run("isolated session", func(t *testing.T) {
-		session, _ := startIsolated(t, &seer.Workspace{Libraries: []seer.Library{tools.Library()}}, seer.LocalOptions{})
+		session, _ := startIsolated(t, nil, seer.LocalOptions{})
+		require.NoError(t, session.Setup(t.Context(), &seer.Workspace{Libraries: []seer.Library{tools.Library()}}))
 		assert.Equal(t, "scoped\n", execText(t, session, breakOut))
 		assert.Equal(t, "alone\n", execText(t, session, reachOut(t, tools)))
 		execText(t, session, "del os.environ['SEER_RPC_TOOLS_TOKEN']\ntry:\n    tools.shout('hi')\n    assert False\nexcept ConnectionError: pass")
