@@ -2,6 +2,7 @@ package seer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -50,7 +51,7 @@ func openServiceProxy(ctx context.Context, logger *slog.Logger) (*serviceProxy, 
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}
 	p.serving.Go(func() {
-		if err := p.server.Serve(listener); err != nil && err != http.ErrServerClosed { //nolint:errorlint // Serve returns it bare
+		if err := p.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			p.logger.Error("serve the services of a session", "error", err)
 		}
 	})
