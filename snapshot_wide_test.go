@@ -2,7 +2,6 @@ package seer_test
 
 import (
 	"errors"
-	"fmt"
 	"testing"
 	"time"
 
@@ -12,29 +11,6 @@ import (
 	seer "github.com/ajobi-uhc/seer-go"
 	"github.com/ajobi-uhc/seer-go/seertest"
 )
-
-func TestAChainOfSnapshotsKeepsEveryLink(t *testing.T) {
-	server := seertest.NewServer(t)
-	backend := seer.WithBackend(server.Backend())
-	ctx := within(t, 2*time.Minute)
-	sandbox := startOn(t, server, seer.SandboxConfig{})
-	want := ""
-	for i := range 10 {
-		_, err := sandbox.Exec(ctx, fmt.Sprintf(`mkdir -p /opt/chain && echo %d >/opt/chain/%d && rm -f /opt/chain/%d`, i, i, i-3))
-		require.NoError(t, err)
-		snapshot, err := sandbox.SnapshotAndTerminate(ctx, fmt.Sprint("link ", i))
-		require.NoError(t, err)
-		sandbox, err = seer.FromSnapshot(ctx, snapshot, snapshot.Config, backend)
-		require.NoError(t, err)
-	}
-	t.Cleanup(func() { terminate(t, sandbox) })
-	for i := 7; i < 10; i++ {
-		want += fmt.Sprintln(i)
-	}
-	got, err := sandbox.Exec(ctx, "cat /opt/chain/*")
-	require.NoError(t, err)
-	assert.Equal(t, want, got)
-}
 
 const (
 	makeManyFiles = `
