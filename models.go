@@ -69,12 +69,12 @@ func newModelVolume(cached *modelcache.Cached) modelVolume {
 
 // cacheModel is what a volume of the plan is to hold, and the base that was
 // declared for it; "" if it holds no adapter.
-func (l *launch) cacheModel(volume plan.Volume) (model modelcache.Model, base string) {
+func (s *Sandbox) cacheModel(volume plan.Volume) (model modelcache.Model, base string) {
 	model = modelcache.Model{
 		ID: volume.Repository, Revision: volume.Revision,
 		Include: volume.Include, Exclude: volume.Exclude, Hidden: volume.Hidden,
 	}
-	for _, m := range l.config.Models {
+	for _, m := range s.config.Models {
 		if m.IsPEFT && holds(volume, m.Name, m.Revision, m) {
 			base = m.BaseModel
 		}

@@ -56,6 +56,7 @@ func TestModels(t *testing.T) {
 		{"FromIDKnowsTheModels", testFromIDKnowsTheModels},
 		{"KilledDownloadIsTakenOver", testKilledDownloadIsTakenOver},
 		{"WithoutTheHubOnlyWhatIsCached", testWithoutTheHubOnlyWhatIsCached},
+		{"PlanTellsWhichModelsAreThere", testPlanTellsWhichModelsAreThere},
 		{"CachedModelsAreListedAndDeleted", testCachedModelsAreListedAndDeleted},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -1,19 +1,26 @@
 package seer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ajobi-uhc/seer-go/internal/huggingface"
+	"github.com/ajobi-uhc/seer-go/internal/modelcache"
 	"github.com/ajobi-uhc/seer-go/internal/plan"
 )
 
-// planModels asks the hub what the models consist of.
-func planModels(ctx context.Context, lookup secretLookup, volumes []plan.Volume) []PlanModel {
+// cachedModel says whether a volume has its model at a commit.
+type cachedModel = func(ctx context.Context, volume plan.Volume, commit string) string
+
+// planModels asks the hub what the models consist of, and the cache whether
+// they are there.
+func planModels(ctx context.Context, lookup secretLookup, volumes []plan.Volume, cached cachedModel) []PlanModel {
 	if len(volumes) == 0 {
 		return nil
 	}
@@ -23,15 +30,19 @@ func planModels(ctx context.Context, lookup secretLookup, volumes []plan.Volume)
 	defer transport.CloseIdleConnections()
 	hub := &huggingface.Client{Endpoint: endpoint, Token: token, HTTPClient: &http.Client{Transport: transport}}
 
+	from := ""
+	if u, err := url.Parse(cmp.Or(endpoint, huggingface.DefaultEndpoint)); err == nil {
+		from = u.Host // the rest may hold a password
+	}
 	models := make([]PlanModel, len(volumes))
 	var group errgroup.Group
 	for i, volume := range volumes {
-		m := PlanModel{Name: volume.Repository, Variables: volume.Variables, Revision: volume.Revision, Access: PlanUnknown}
+		m := PlanModel{Name: volume.Repository, Variables: volume.Variables, Revision: volume.Revision, Access: PlanUnknown, From: from, Cached: PlanUnknown}
 		if volume.Hidden {
 			m.Name, m.Revision = fmt.Sprintf("(hidden %d)", i+1), ""
 		}
 		group.Go(func() error {
-			models[i] = planModel(ctx, hub, volume, m)
+			models[i] = planModel(ctx, hub, volume, m, cached)
 			return nil
 		})
 	}
@@ -39,8 +50,14 @@ func planModels(ctx context.Context, lookup secretLookup, volumes []plan.Volume)
 	return models
 }
 
-func planModel(ctx context.Context, hub *huggingface.Client, volume plan.Volume, m PlanModel) PlanModel {
+func planModel(ctx context.Context, hub *huggingface.Client, volume plan.Volume, m PlanModel, cached cachedModel) PlanModel {
 	repo, err := hub.Resolve(ctx, volume.Repository, volume.Revision)
+	switch {
+	case err == nil:
+		m.Cached = cached(ctx, volume, repo.Commit)
+	case modelcache.IsCommit(volume.Revision):
+		m.Cached = cached(ctx, volume, volume.Revision)
+	}
 	var chosen []huggingface.File
 	if err == nil {
 		m.Access = PlanYes
@@ -58,6 +75,9 @@ func planModel(ctx context.Context, hub *huggingface.Client, volume plan.Volume,
 		return m
 	}
 	m.Files, m.Bytes = len(chosen), huggingface.Bytes(chosen)
+	if m.Cached != PlanYes {
+		m.Fetch = m.Bytes
+	}
 	return m
 }
 

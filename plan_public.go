@@ -39,7 +39,7 @@ const (
 type PlanLayer struct {
 	Title    string   `json:"title"`
 	Commands []string `json:"commands"` // Dockerfile instructions
-	Cached   string   `json:"cached"`   // always PlanUnknown on a backend that answers by building, as all do so far
+	Cached   string   `json:"cached"`   // PlanNo = Start builds it; always PlanUnknown on Modal, which answers by building
 }
 
 // PlanModel is one repository of the hub that models need.
@@ -47,8 +47,11 @@ type PlanModel struct {
 	Name      string   `json:"name"`      // "(hidden N)" for a hidden one
 	Variables []string `json:"variables"` // of the models that need it
 	Revision  string   `json:"revision"`  // commit on the hub; as declared when that is unknown
-	Bytes     int64    `json:"bytes"`     // to download, unless it is cached; 0 = unknown
+	Bytes     int64    `json:"bytes"`     // in all; 0 = unknown
 	Files     int      `json:"files"`
+	From      string   `json:"from"`              // hub that it comes from
+	Cached    string   `json:"cached"`            // PlanYes = it is on its volume, whole
+	Fetch     int64    `json:"fetch"`             // bytes to download; 0 = none, or unknown
 	Access    string   `json:"access"`            // PlanYes, PlanNo (gated or private) or PlanUnknown
 	Problem   string   `json:"problem,omitempty"` // why the hub could not tell
 }
@@ -94,10 +97,10 @@ type PlanCost struct {
 	Source  string  `json:"source"`  // of the prices
 }
 
-// Plan says what Start would do, without doing it: nothing is provisioned and
-// the backend is not asked. The hub is asked for the sizes of models; what it
-// does not tell is unknown in the plan and no error. A bad config is a
-// *[ConfigError].
+// Plan says what Start would do, without doing it: nothing is provisioned. The
+// hub is asked for the sizes of models and the backend for what it has cached;
+// what they do not tell, within seconds, is unknown in the plan and no error.
+// It needs no account. A bad config is a *[ConfigError].
 func (c SandboxConfig) Plan(ctx context.Context, opts ...Option) (*Plan, error) {
 	s := NewSandbox(c, opts...)
 	lookup, err := newSecretLookup(s.opts.envFile)
@@ -123,8 +126,11 @@ func (c SandboxConfig) Plan(ctx context.Context, opts ...Option) (*Plan, error) 
 		Steps:     planSteps(inner.Steps),
 		Timeout:   inner.Timeout,
 	}
-	for _, layer := range inner.Layers {
-		p.Layers = append(p.Layers, PlanLayer{Title: layer.Title, Commands: layer.Commands, Cached: PlanUnknown})
+	caches := s.openPlanCaches(ctx, backend, lookup)
+	defer caches.close(ctx)
+	cached := caches.layers(ctx, inner)
+	for i, layer := range inner.Layers {
+		p.Layers = append(p.Layers, PlanLayer{Title: layer.Title, Commands: layer.Commands, Cached: cached[i]})
 	}
 	for _, port := range inner.Ports {
 		p.Ports = append(p.Ports, PlanPort{Number: port.Number, Purpose: string(port.Purpose)})
@@ -132,7 +138,7 @@ func (c SandboxConfig) Plan(ctx context.Context, opts ...Option) (*Plan, error) 
 	for _, repo := range inner.Repos {
 		p.Repos = append(p.Repos, PlanRepo{URL: repo.URL, Target: repo.Target, Branch: repo.Branch, Commit: repo.Commit, Install: repo.Install})
 	}
-	p.Models = planModels(ctx, lookup, inner.Volumes)
+	p.Models = planModels(ctx, lookup, inner.Volumes, caches.model)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -155,10 +161,11 @@ func planSteps(steps []plan.Step) []PlanStep {
 
 // estimate says what the plan costs at some prices; nil = nothing.
 func (p *Plan) estimate(config SandboxConfig, prices *Prices) {
-	var bytes int64
+	var bytes, fetch int64
 	sized := len(p.Models) > 0
 	for _, m := range p.Models {
 		bytes += m.Bytes
+		fetch += m.Fetch
 		sized = sized && m.Bytes > 0
 	}
 	if config.GPU != "" {
@@ -174,7 +181,7 @@ func (p *Plan) estimate(config SandboxConfig, prices *Prices) {
 		return
 	}
 	downloading, _ := prices.perSecond(SandboxConfig{})
-	first := float64(bytes) / downloadRate * downloading
+	first := float64(fetch) / downloadRate * downloading
 	p.Cost.Known = true
 	p.Cost.Hourly = rate * time.Hour.Seconds()
 	p.Cost.Startup = first + prepareTime.Seconds()*rate

@@ -2,6 +2,8 @@ package seer_test
 
 import (
 	"encoding/json"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,7 +77,8 @@ func TestPlanTellsWhatStartWouldDo(t *testing.T) {
 		assert.NotContains(t, text, "its-value")
 	}
 	assert.Contains(t, p.String(), "org/small@")
-	assert.Contains(t, p.String(), "2 files, 1.0 MiB unless cached")
+	assert.Contains(t, p.String(), "2 files, 1.0 MiB to fetch from "+p.Models[0].From+" unless cached")
+	assert.Equal(t, strings.TrimPrefix(hub.URL, "http://"), p.Models[0].From)
 	assert.Zero(t, hub.Count("/resolve/"), "no file was downloaded")
 }
 
@@ -109,10 +112,78 @@ func TestPlanProvisionsNothing(t *testing.T) {
 	server := seertest.NewServer(t)
 	p, err := seer.SandboxConfig{SetupCommands: []string{"true"}}.Plan(t.Context(), seer.WithBackend(server.Backend()))
 	require.NoError(t, err)
-	assert.Empty(t, server.Calls())
+	for _, call := range server.Calls() {
+		assert.Contains(t, []string{"AuthTokenGet", "ImageLookup"}, call.RPC)
+	}
 	assert.Nil(t, p.GPU)
 	assert.Contains(t, p.String(), "costs nothing")
 	_, err = seer.SandboxConfig{Timeout: -1}.Plan(t.Context(), seer.WithBackend(server.Backend()))
 	var bad *seer.ConfigError
 	require.ErrorAs(t, err, &bad)
+}
+
+func layersCached(t *testing.T, config seer.SandboxConfig, opts ...seer.Option) []string {
+	t.Helper()
+	p, err := config.Plan(t.Context(), opts...)
+	require.NoError(t, err)
+	cached := make([]string, len(p.Layers))
+	for i, layer := range p.Layers {
+		cached[i] = layer.Cached
+	}
+	return cached
+}
+
+func TestPlanTellsWhichLayersAreBuilt(t *testing.T) {
+	server := quietServer(t)
+	backend := seer.WithBackend(server.Backend())
+	config := seer.SandboxConfig{SetupCommands: []string{"one", "two", "three"}}
+	assert.Equal(t, []string{seer.PlanNo, seer.PlanNo, seer.PlanNo}, layersCached(t, config, backend))
+	startOn(t, server, config)
+	assert.Equal(t, []string{seer.PlanYes, seer.PlanYes, seer.PlanYes}, layersCached(t, config, backend))
+	config.SetupCommands = []string{"one", "other", "three"}
+	assert.Equal(t, []string{seer.PlanYes, seer.PlanNo, seer.PlanNo}, layersCached(t, config, backend), "what lies on a new layer is new")
+
+	server.Fail("ImageLookup", errors.New("injected"), 1)
+	assert.Equal(t, []string{seer.PlanUnknown, seer.PlanUnknown, seer.PlanUnknown}, layersCached(t, config, backend))
+	refusing := quietServer(t)
+	refusing.Fail("AuthTokenGet", errors.New("injected"), 1)
+	assert.Equal(t, []string{seer.PlanUnknown, seer.PlanUnknown, seer.PlanUnknown},
+		layersCached(t, config, seer.WithBackend(refusing.Backend())), "a backend that cannot be asked fails no plan")
+}
+
+func testPlanTellsWhichModelsAreThere(t *testing.T, w *hubWorld) {
+	const id = "acme-labs/Sparrow-7B"
+	commit := w.Add(hubtest.Model{ID: id, Files: modelFiles(id)})
+	w.Add(hubtest.Model{ID: "acme-labs/Secret-1B", Files: modelFiles("acme-labs/Secret-1B")})
+	config := seer.SandboxConfig{Models: []seer.ModelConfig{{Name: id}, {Name: "acme-labs/Secret-1B", VarName: "target", Hidden: true}}}
+	plan := func() *seer.Plan {
+		p, err := config.Plan(t.Context(), seer.WithBackend(w.server.Backend()))
+		require.NoError(t, err)
+		return p
+	}
+	for _, m := range plan().Models {
+		assert.Equal(t, seer.PlanNo, m.Cached)
+		assert.Positive(t, m.Fetch)
+		assert.Equal(t, m.Bytes, m.Fetch)
+	}
+	assert.Zero(t, w.rpcs("SandboxCreate"))
+	w.start(t, config.Models)
+	before, served := len(w.server.Calls()), w.Served()
+	for _, m := range plan().Models {
+		assert.Equal(t, seer.PlanYes, m.Cached)
+		assert.Positive(t, m.Bytes)
+		assert.Zero(t, m.Fetch)
+	}
+	assert.Contains(t, plan().String(), "cached")
+	assert.Equal(t, served, w.Served(), "nothing is downloaded")
+	for _, call := range w.server.Calls()[before:] {
+		assert.NotContains(t, call.Request, "CREATE_IF_MISSING", call.RPC)
+		assert.NotContains(t, []string{"SandboxCreate", "ImageGetOrCreate"}, call.RPC)
+	}
+
+	config.Models = []seer.ModelConfig{{Name: id, Revision: commit}}
+	w.Fail(hubtest.Fault{Path: "/api/", Status: 503})
+	m := plan().Models[0]
+	assert.Equal(t, seer.PlanYes, m.Cached, "a commit needs no hub")
+	assert.Contains(t, m.String(), "cached; the hub says")
 }

@@ -53,10 +53,18 @@ func (m PlanModel) String() string {
 		text += "@" + m.Revision[:min(12, len(m.Revision))]
 	}
 	text += " for " + strings.Join(m.Variables, ", ")
-	if m.Problem != "" {
+	switch {
+	case m.Cached == PlanYes && m.Problem == "":
+		return text + fmt.Sprintf(": %d files, %s, cached", m.Files, formatSize(m.Bytes))
+	case m.Cached == PlanYes:
+		return text + ": cached; the hub says: " + m.Problem
+	case m.Problem != "":
 		return text + ": " + m.Problem
+	case m.Cached == PlanNo:
+		return text + fmt.Sprintf(": %d files, %s to fetch from %s", m.Files, formatSize(m.Fetch), m.From)
+	default:
+		return text + fmt.Sprintf(": %d files, %s to fetch from %s unless cached", m.Files, formatSize(m.Fetch), m.From)
 	}
-	return text + fmt.Sprintf(": %d files, %s unless cached", m.Files, formatSize(m.Bytes))
 }
 
 // String is the repository in one line.

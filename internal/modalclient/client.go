@@ -16,7 +16,8 @@ import (
 // Client is a connection to Modal or to a server that speaks its protocol.
 type Client struct {
 	modal          *modal.Client
-	api            pb.ModalClientClient // over modal-go's connection, so with its headers, token and retries
+	conn           *grpc.ClientConn // modal-go's, so with its headers, token and retries
+	api            pb.ModalClientClient
 	log            *slog.Logger
 	environment    string
 	builderVersion string
@@ -56,7 +57,7 @@ func New(ctx context.Context, config Config) (*Client, error) {
 		return nil, failure(ctx, "connect to "+serverName(config), err)
 	}
 	c.modal = client
-	c.api = pb.NewModalClientClient(conn)
+	c.conn, c.api = conn, pb.NewModalClientClient(conn)
 	c.local = isLoopback(conn.Target())
 	c.life, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	return c, nil

@@ -63,16 +63,11 @@ func (c *Client) BuildImage(ctx context.Context, app App, base string, layers []
 }
 
 func (c *Client) buildLayer(ctx context.Context, app App, base string, layer Layer, log func(string)) (string, error) {
-	image, err := recipe(base, layer)
+	request, err := c.buildRequest(app, base, layer)
 	if err != nil {
 		return "", err
 	}
-	response, err := c.api.ImageGetOrCreate(ctx, pb.ImageGetOrCreateRequest_builder{
-		AppId:          app.ID,
-		Image:          image,
-		BuilderVersion: c.builderVersion,
-		ForceBuild:     layer.Force,
-	}.Build())
+	response, err := c.api.ImageGetOrCreate(ctx, request)
 	if err != nil {
 		return "", failure(ctx, "build image", err)
 	}
@@ -94,6 +89,19 @@ func (c *Client) buildLayer(ctx context.Context, app App, base string, layer Lay
 		return "", errors.New(message)
 	}
 	return "", errors.New("the build failed")
+}
+
+func (c *Client) buildRequest(app App, base string, layer Layer) (*pb.ImageGetOrCreateRequest, error) {
+	image, err := recipe(base, layer)
+	if err != nil {
+		return nil, err
+	}
+	return pb.ImageGetOrCreateRequest_builder{
+		AppId:          app.ID,
+		Image:          image,
+		BuilderVersion: c.builderVersion,
+		ForceBuild:     layer.Force,
+	}.Build(), nil
 }
 
 // recipe describes a layer. Modal names the image below it "base".

@@ -79,7 +79,7 @@ func (c *Cache) Ensure(ctx context.Context, req Request) (*Cached, error) {
 
 func (c *Cache) ensure(ctx context.Context, req Request) (*Cached, error) {
 	m := req.Model
-	if commitHash.MatchString(m.Revision) && req.Base == "" && !req.Rehash {
+	if IsCommit(m.Revision) && req.Base == "" && !req.Rehash {
 		// A commit is what it is; the hub would have nothing to add.
 		if cached, state, err := c.look(ctx, m, m.Revision); state == intact || err != nil {
 			return cached, err
@@ -131,6 +131,13 @@ func (c *Cache) ensure(ctx context.Context, req Request) (*Cached, error) {
 		Name: volume, Volume: volume, MountPath: path, Packages: huggingface.DownloaderPackages(),
 		Argv: huggingface.Downloader(), Stdin: line, Timeout: cmp.Or(c.Lease, DefaultLease),
 	})
+}
+
+// Has reports whether a model is complete on its volume at a commit, so that
+// Ensure would download nothing. It asks the store alone.
+func (c *Cache) Has(ctx context.Context, m Model, commit string) (bool, error) {
+	_, state, err := c.look(ctx, m, commit)
+	return state == intact, err
 }
 
 // state is what a look at a volume shows.

@@ -49,3 +49,6 @@ func (m Model) concealed() []string {
 }
 
 var commitHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
+
+// IsCommit reports whether a revision is a commit, which never changes.
+func IsCommit(revision string) bool { return commitHash.MatchString(revision) }
