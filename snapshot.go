@@ -19,6 +19,12 @@ type Snapshot struct {
 	Config      SandboxConfig `json:"config"`           // as the sandbox was declared; no secret values
 	Models      []ModelHandle `json:"models,omitempty"` // with their resolved commits
 	Repos       []RepoHandle  `json:"repos,omitempty"`  // likewise
+
+	// What was installed, as "torch==2.4.0" and "ffmpeg=7:5.1.6-0+deb12u1": all
+	// Python packages, and the system packages that the config asks for. nil =
+	// the sandbox could not tell, or the snapshot is of a directory.
+	PythonPackages []string `json:"python_packages,omitempty"`
+	SystemPackages []string `json:"system_packages,omitempty"`
 }
 
 // Snapshot saves the sandbox's file system as it is now. The sandbox runs on.
@@ -28,11 +34,21 @@ func (s *Sandbox) Snapshot(ctx context.Context, description string) (*Snapshot, 
 	if err != nil {
 		return nil, err
 	}
+	asking, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answer := make(chan installed, 1)
+	go func() { answer <- s.installed(asking, remote) }()
 	imageID, err := remote.Snapshot(ctx)
+	if err != nil {
+		cancel()
+	}
+	packages := <-answer
 	if err != nil {
 		return nil, s.callError("snapshot sandbox", err)
 	}
-	return s.describeSnapshot(imageID, description), nil
+	snapshot := s.describeSnapshot(imageID, description)
+	snapshot.PythonPackages, snapshot.SystemPackages = packages.Python, packages.System
+	return snapshot, nil
 }
 
 // describeSnapshot says what it takes to restore an image.
@@ -78,10 +94,13 @@ func (s *Sandbox) checkSnapshot(ctx context.Context) error {
 	if err := s.from.checkBackend(s.backend.name); err != nil {
 		return err
 	}
-	err := s.client.ImageExists(ctx, s.from.ImageID)
+	err := publicError(s.client.ImageExists(ctx, s.from.ImageID))
+	if errors.Is(err, ErrNotFound) {
+		err = fmt.Errorf("it has expired or was deleted: %w", err)
+	}
 	if err != nil {
 		return fmt.Errorf("restore snapshot %s (%q of %s): %w", s.from.ImageID, s.from.Description,
-			s.from.CreatedAt.Format(time.DateTime), publicError(err))
+			s.from.CreatedAt.Format(time.DateTime), err)
 	}
 	return nil
 }

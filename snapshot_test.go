@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/internal/modalclient"
 	"github.com/ajobi-uhc/seer-go/seertest"
 )
 
@@ -62,6 +63,18 @@ func TestSnapshotRestoresTheFilesAsTheyWere(t *testing.T) {
 	assert.Equal(t, "2\n0\nb\n", out, "hard links, holes and environment")
 }
 
+// expire deletes an image, as Modal does one day.
+func expire(t *testing.T, server *seertest.Server, imageID string) {
+	t.Helper()
+	endpoint := server.Endpoint()
+	client, err := modalclient.New(t.Context(), modalclient.Config{
+		ServerURL: endpoint.ServerURL, TokenID: endpoint.TokenID, TokenSecret: endpoint.TokenSecret,
+	})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, client.Close()) }()
+	require.NoError(t, client.DeleteImage(t.Context(), imageID))
+}
+
 func TestRestoringWhatCannotBeRestored(t *testing.T) {
 	server := seertest.NewServer(t)
 	backend := seer.WithBackend(server.Backend())
@@ -74,6 +87,21 @@ func TestRestoringWhatCannotBeRestored(t *testing.T) {
 	elsewhere := &seer.Snapshot{ImageID: "im-0000000000000000000000", Backend: "modal"}
 	_, err = seer.FromSnapshot(t.Context(), elsewhere, seer.SandboxConfig{}, backend)
 	require.ErrorContains(t, err, "modal backend")
+
+	made, err := startOn(t, server, seer.SandboxConfig{}).Snapshot(t.Context(), "")
+	require.NoError(t, err)
+	assert.Equal(t, "local", made.Backend)
+	expire(t, server, made.ImageID)
+	before := len(server.Calls())
+	_, err = seer.FromSnapshot(t.Context(), made, seer.SandboxConfig{}, backend)
+	require.ErrorIs(t, err, seer.ErrNotFound)
+	require.ErrorContains(t, err, made.ImageID)
+	require.ErrorContains(t, err, "expired")
+	_, err = seer.ScopedFromSnapshot(t.Context(), made, seer.SandboxConfig{}, backend)
+	require.ErrorIs(t, err, seer.ErrNotFound)
+	for _, call := range server.Calls()[before:] {
+		assert.NotContains(t, []string{"AppGetOrCreate", "SandboxCreate", "SecretGetOrCreate"}, call.RPC, "nothing was provisioned")
+	}
 }
 
 func TestRestoredFilesAreRefreshedOnlyWhenAsked(t *testing.T) {
