@@ -29,4 +29,4 @@ def system_packages(requests):
     return sorted(line[3:] for line in out.splitlines() if line.startswith("ii "))
 
 
-json.dump({"python": python_packages(), "system": system_packages(sys.argv[1:])}, sys.stdout)
+json.dump({"python": python_packages(), "system": system_packages(sys.argv[1:]) or None}, sys.stdout)
