@@ -37,23 +37,17 @@ func (s *Sandbox) awaitEnd() {
 }
 
 func (s *Sandbox) saveAndEnd(ctx context.Context) {
-	began := time.Now()
-	s.events.report(Event{Kind: EventStarted, Step: StepFinalSnapshot, Time: began})
-	saving, cancel := context.WithDeadline(ctx, s.ends)
-	snapshot, err := s.Snapshot(saving, "before the end of "+s.remote.ID())
-	cancel()
-	log := s.opts.logger.With("sandbox", s.remote.ID())
-	cause := fmt.Errorf("its lifetime is over: %w", ErrTerminated)
+	snapshot, err := s.saveLast(ctx)
+	if err != nil && (ctx.Err() != nil || errors.Is(err, ErrTerminated)) {
+		return // somebody else was faster
+	}
+	var cause error
+	logger := s.opts.logger.With("sandbox", s.remote.ID())
 	if err != nil {
-		s.events.report(Event{Kind: EventFailed, Step: StepFinalSnapshot, Err: err, Elapsed: time.Since(began)})
-		if ctx.Err() != nil || errors.Is(err, ErrTerminated) {
-			return // somebody else was faster
-		}
-		log.ErrorContext(ctx, "the sandbox could not be saved before its end", "error", err)
+		logger.ErrorContext(ctx, "the sandbox could not be saved before its end", "error", err)
 		cause = fmt.Errorf("its lifetime is over, and it is not saved: %w: %w", err, ErrTerminated)
 	} else {
-		s.events.report(Event{Kind: EventDone, Step: StepFinalSnapshot, Text: snapshot.ImageID, Elapsed: time.Since(began)})
-		log.InfoContext(ctx, "the sandbox was saved before its end", "snapshot", snapshot.ImageID)
+		logger.InfoContext(ctx, "the sandbox was saved before its end", "snapshot", snapshot.ImageID)
 		cause = fmt.Errorf("its lifetime is over; snapshot %s has its files: %w", snapshot.ImageID, ErrTerminated)
 	}
 	s.mu.Lock()
@@ -64,6 +58,21 @@ func (s *Sandbox) saveAndEnd(ctx context.Context) {
 	ending, cancel := withGrace(ctx, endTimeout)
 	defer cancel()
 	if err := s.remote.Terminate(ending); err != nil {
-		log.WarnContext(ctx, "the sandbox goes on until its timeout", "error", publicError(err))
+		logger.WarnContext(ctx, "the sandbox goes on until its timeout", "error", publicError(err))
 	}
+}
+
+// saveLast takes the final snapshot, for which there is time until the end.
+func (s *Sandbox) saveLast(ctx context.Context) (*Snapshot, error) {
+	began := time.Now()
+	s.events.report(Event{Kind: EventStarted, Step: StepFinalSnapshot, Time: began})
+	ctx, cancel := context.WithDeadline(ctx, s.ends)
+	defer cancel()
+	snapshot, err := s.Snapshot(ctx, "before the end of "+s.remote.ID())
+	if err != nil {
+		s.events.report(Event{Kind: EventFailed, Step: StepFinalSnapshot, Err: err, Elapsed: time.Since(began)})
+		return nil, err
+	}
+	s.events.report(Event{Kind: EventDone, Step: StepFinalSnapshot, Text: snapshot.ImageID, Elapsed: time.Since(began)})
+	return snapshot, nil
 }
