@@ -101,7 +101,7 @@ func (l *launch) modelNews(title string, log func(string)) func(modelcache.Event
 	return func(e modelcache.Event) {
 		switch e.Phase {
 		case modelcache.Downloading, modelcache.Waiting:
-			l.events.report(Event{Kind: EventProgress, Step: title, Done: e.Bytes, Total: e.Total, Rate: e.Rate})
+			l.events.report(Event{Kind: EventProgress, Step: title, Done: e.Bytes, Total: e.Total, Rate: e.Rate, ETA: e.ETA})
 		case modelcache.Moved:
 			log(fmt.Sprintf("the revision has moved from %.12s to %.12s", e.From, e.To))
 		case modelcache.Offline:

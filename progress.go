@@ -27,7 +27,8 @@ type Event struct {
 	Text    string        // EventOutput: one line, without its newline. EventDone: a remark such as "cached", or ""
 	Done    int64         // EventProgress: bytes so far
 	Total   int64         // EventProgress: bytes in all; 0 when unknown
-	Rate    float64       // EventProgress: bytes per second; 0 when unknown
+	Rate    float64       // EventProgress: bytes per second of late; 0 when unknown
+	ETA     time.Duration // EventProgress: time that the rest takes at that rate; 0 when unknown
 	Elapsed time.Duration // EventDone, EventFailed: since the step began
 	Err     error         // EventFailed
 }

@@ -101,17 +101,20 @@ func formatElapsed(d time.Duration) string {
 }
 
 func formatBytes(e Event) string {
-	const mib = 1 << 20
-	text := fmt.Sprintf("%.1f MiB", float64(e.Done)/mib)
+	const mib, gib = 1 << 20, 1 << 30
+	unit, name := float64(mib), "MiB"
+	if max(e.Done, e.Total) >= gib {
+		unit, name = gib, "GiB"
+	}
+	text := fmt.Sprintf("%.1f %s", float64(e.Done)/unit, name)
 	if e.Total > 0 {
-		text = fmt.Sprintf("%.1f of %.1f MiB", float64(e.Done)/mib, float64(e.Total)/mib)
+		text = fmt.Sprintf("%.1f of %.1f %s", float64(e.Done)/unit, float64(e.Total)/unit, name)
 	}
 	if e.Rate > 0 {
 		text += fmt.Sprintf(", %.1f MiB/s", e.Rate/mib)
-		if e.Total > e.Done {
-			left := time.Duration(float64(e.Total-e.Done) / e.Rate * float64(time.Second))
-			text += ", " + formatElapsed(left.Round(time.Second)) + " left"
-		}
+	}
+	if e.ETA > 0 {
+		text += ", " + e.ETA.Round(time.Second).String() + " left"
 	}
 	return text
 }
