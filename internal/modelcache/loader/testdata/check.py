@@ -24,7 +24,7 @@ assert sorted(n for n in names if not n.startswith("__")) == [
 model, tuned_a, tuned_b, as_peft, tokenizer = (names[n] for n in ("model", "tuned_a", "tuned_b", "as_peft", "tokenizer"))
 assert len(loads) == 1, loads
 
-prompt = tokenizer("the sparrow", return_tensors="pt")
+prompt = tokenizer("the sparrow", return_tensors="pt", return_token_type_ids=False)
 with torch.no_grad():
     logits = {n: names[n](**prompt).logits for n in ("model", "tuned_a", "tuned_b", "as_peft")}
 assert torch.equal(logits["model"], logits["as_peft"])
