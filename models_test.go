@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -46,6 +47,7 @@ func TestModels(t *testing.T) {
 	}{
 		{"ModelIsDownloadedOnce", testModelIsDownloadedOnce},
 		{"GatedModelFailsBeforeAnySandbox", testGatedModelFailsBeforeAnySandbox},
+		{"TokenReachesTheDownloadAlone", testTokenReachesTheDownloadAlone},
 		{"ConcurrentStartsShareOneDownload", testConcurrentStartsShareOneDownload},
 		{"CancelledDownloadGoesOn", testCancelledDownloadGoesOn},
 		{"FailingHubLeavesNoSandbox", testFailingHubLeavesNoSandbox},
@@ -202,6 +204,28 @@ func testGatedModelFailsBeforeAnySandbox(t *testing.T, w *hubWorld) {
 	require.ErrorIs(t, err, seer.ErrNotFound)
 	assert.ErrorContains(t, err, "acme-labs/No-Such")
 	assert.Zero(t, w.rpcs("SandboxCreate"))
+}
+
+func testTokenReachesTheDownloadAlone(t *testing.T, w *hubWorld) {
+	const id, token = "acme-labs/Closed-1B", "hf_abcdefghijklmnopqrstuvwxyz"
+	w.Add(hubtest.Model{ID: id, Files: modelFiles(id), Gated: "manual"})
+	w.AddToken(token, id)
+	t.Setenv("HF_TOKEN", token)
+	var said events
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	sandbox := w.start(t, []seer.ModelConfig{{Name: id}}, said.option(), seer.WithLogger(logger))
+	assert.Empty(t, findNames(t, sandbox, squeezed(token)), "neither the sandbox nor the volume has it")
+	assert.NotContains(t, said.String()+log.String(), token)
+	for _, r := range w.requests() {
+		assert.Equal(t, !r.CDN, r.Authorization == "Bearer "+token, "%s %s", r.Method, r.Path)
+	}
+
+	config := seer.SandboxConfig{Secrets: []string{"HF_TOKEN"}}
+	asked := startOn(t, w.server, config)
+	out, err := asked.Exec(t.Context(), "printenv HF_TOKEN")
+	require.NoError(t, err)
+	assert.Equal(t, token+"\n", out, "unless the user lists it")
 }
 
 func testConcurrentStartsShareOneDownload(t *testing.T, w *hubWorld) {
