@@ -80,3 +80,23 @@ func FuzzDecodeLegacyBinary(f *testing.F) {
 		}
 	})
 }
+
+func FuzzDecodeText(f *testing.F) {
+	frame, err := encodeText(sample())
+	require.NoError(f, err)
+	f.Add(frame)
+	f.Add([]byte(`{"channel":"iopub","header":{"msg_id":"a","msg_type":"stream"},"parent_header":null,"content":{"name":"stdout","text":"x"}}`))
+	f.Add([]byte(`{"header":[],"parent_header":{"msg_id":1}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := decodeText(data)
+		if err != nil {
+			return
+		}
+		again, err := encodeText(m)
+		require.NoError(t, err)
+		same, err := decodeText(again)
+		require.NoError(t, err)
+		assert.Equal(t, m.channel, same.channel)
+		assert.Equal(t, m.header, same.header)
+	})
+}
