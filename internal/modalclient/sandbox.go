@@ -18,6 +18,7 @@ const (
 	maxReadyPoll    = time.Second
 	longPoll        = 10 * time.Second // one SandboxWait or SandboxGetTunnels
 	snapshotTimeout = 30 * time.Minute // large file systems take their time
+	terminateTry    = 5 * time.Second  // one SandboxTerminate; an answer that is lost must not cost the whole time there is
 )
 
 // Sandbox is a handle on a sandbox. The sandbox lives on without it.
@@ -227,16 +228,34 @@ func (s *Sandbox) Terminate(ctx context.Context) error {
 	if s.exit.Load() != nil {
 		return nil
 	}
-	_, err := s.client.api.SandboxTerminate(ctx, pb.SandboxTerminateRequest_builder{SandboxId: s.id}.Build())
+	op := "terminate sandbox " + s.id
+	err := again(ctx, terminateTry, func(ctx context.Context) error {
+		_, err := s.client.api.SandboxTerminate(ctx, pb.SandboxTerminateRequest_builder{SandboxId: s.id}.Build())
+		return err
+	})
 	if err != nil {
-		return ignoreNotFound(failure(ctx, "terminate sandbox "+s.id, err))
+		return ignoreNotFound(failure(ctx, op, err))
 	}
 	for s.exit.Load() == nil {
-		if err := s.check(ctx, longPoll); err != nil && !errors.Is(err, ErrTerminated) {
-			return ignoreNotFound(fmt.Errorf("terminate sandbox %s: %w", s.id, err))
+		err := again(ctx, terminateTry, func(ctx context.Context) error { return s.check(ctx, terminateTry/2) })
+		if err != nil && !errors.Is(err, ErrTerminated) {
+			return ignoreNotFound(fmt.Errorf("%s: %w", op, err))
 		}
 	}
 	return nil
+}
+
+// again repeats a call that may be repeated when there is no answer to it.
+func again(ctx context.Context, patience time.Duration, call func(context.Context) error) error {
+	for {
+		tryCtx, cancel := context.WithTimeout(ctx, patience)
+		err := call(tryCtx)
+		silent := err != nil && tryCtx.Err() != nil
+		cancel()
+		if !silent || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // Detach lets go of the sandbox, which runs on: it ends this handle's execs'
