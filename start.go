@@ -99,7 +99,7 @@ func (s *Sandbox) validated(ctx context.Context, lookup secretLookup) (map[strin
 	}
 	client, endpoint, err := backend.acquire(ctx, s.opts.logger)
 	if err != nil {
-		return nil, err
+		return nil, &StartError{Step: "connect to " + backend.name, Err: err}
 	}
 	s.mu.Lock()
 	s.backend, s.client = backend, client
