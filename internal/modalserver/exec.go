@@ -287,6 +287,8 @@ func (s *Server) TaskExecStdioRead(r *pb.TaskExecStdioReadRequest, stream grpc.S
 			return status.Errorf(codes.NotFound, "exec %s: %v", r.GetExecId(), err)
 		case err != nil && s.ctx.Err() != nil:
 			return errClosing()
+		case errors.Is(err, errNotKept):
+			return status.Error(codes.DataLoss, err.Error())
 		case err != nil:
 			if _, isStatus := status.FromError(err); isStatus {
 				return err

@@ -17,7 +17,10 @@ const (
 	chunkSize   = 128 << 10 // bytes read at once
 )
 
-var errReleased = errors.New("output is no longer kept")
+var (
+	errReleased = errors.New("output is no longer kept")
+	errNotKept  = errors.New("output cannot be kept")
+)
 
 // spool keeps everything written to it for readers that start at any offset,
 // at any time. A writer that is far ahead of every reader has to wait.
@@ -74,7 +77,7 @@ func (s *spool) spillLocked(p []byte, at int64) error {
 	if s.file == nil {
 		file, err := os.CreateTemp(s.dir, "output-*")
 		if err != nil {
-			return fmt.Errorf("keep output: %w", err)
+			return fmt.Errorf("%w: %w", errNotKept, err)
 		}
 		// Without a name it vanishes with the process, however that ends. Where
 		// an open file cannot be removed, release does it.
@@ -82,7 +85,7 @@ func (s *spool) spillLocked(p []byte, at int64) error {
 		s.file = file
 	}
 	if _, err := s.file.WriteAt(p, at); err != nil {
-		return fmt.Errorf("keep output: %w", err)
+		return fmt.Errorf("%w: %w", errNotKept, err)
 	}
 	return nil
 }
@@ -97,12 +100,18 @@ func (s *spool) end(reason error) {
 	}
 }
 
-// fill copies everything from the readers and ends the spool when all of them have ended.
+// fill copies everything from the readers and ends the spool when all of them
+// have ended, or at once when it can keep no more: the readers are then read
+// all the same, as a command that nobody reads would wait for ever.
 func (s *spool) fill(readers ...io.Reader) {
 	var copies errgroup.Group
 	for _, r := range readers {
 		copies.Go(func() error {
 			_, err := io.CopyBuffer(struct{ io.Writer }{s}, struct{ io.Reader }{r}, make([]byte, 64<<10))
+			if errors.Is(err, errNotKept) || errors.Is(err, io.ErrClosedPipe) {
+				s.end(err)
+				_, _ = io.Copy(io.Discard, r)
+			}
 			return err
 		})
 	}

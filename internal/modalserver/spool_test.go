@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -118,6 +120,27 @@ func TestBuildLog(t *testing.T) {
 	for _, line := range log.lines[len(log.lines)-2:] {
 		assert.NotContains(t, line, "\uFFFD")
 	}
+}
+
+func TestSpoolThatCannotKeepLetsTheWriterGoOn(t *testing.T) {
+	s := newSpool(filepath.Join(t.TempDir(), "nothing"))
+	reader, writer := io.Pipe()
+	filled := make(chan struct{})
+	go func() {
+		defer close(filled)
+		s.fill(reader)
+	}()
+	_, err := io.CopyN(writer, pattern{}, 3*spoolMemory)
+	require.NoError(t, err)
+	require.NoError(t, writer.Close())
+	<-filled
+	p := make([]byte, 2*spoolMemory)
+	n, err := s.read(t.Context(), p, 0)
+	require.NoError(t, err)
+	assert.Equal(t, spoolMemory, n)
+	_, err = s.read(t.Context(), p, int64(n))
+	require.ErrorIs(t, err, errNotKept)
+	require.ErrorIs(t, err, fs.ErrNotExist)
 }
 
 func TestStoreSharedByTwo(t *testing.T) {
