@@ -19,6 +19,10 @@ func TestMain(m *testing.M) {
 		forget(url)
 		return
 	}
+	if listen := os.Getenv(serverListen); listen != "" {
+		serveUntilKilled(listen)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 

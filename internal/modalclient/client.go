@@ -11,6 +11,7 @@ import (
 	"github.com/modal-labs/libmodal/modal-go"
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 )
 
 // Client is a connection to Modal or to a server that speaks its protocol.
@@ -174,6 +175,9 @@ func (d *dialer) unary(ctx context.Context, method string, request, reply any, c
 		ctx, cancel = context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(starting, cancel)()
+	}
+	if conn.GetState() == connectivity.TransientFailure {
+		conn.ResetConnectBackoff() // somebody wants to know now whether the server is back
 	}
 	err := invoke(ctx, method, request, reply, conn, opts...)
 	if err != nil && ctx.Err() != nil {
