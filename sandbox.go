@@ -222,10 +222,20 @@ func (s *Sandbox) Terminate(ctx context.Context) error {
 	s.unkeep()
 	ctx, cancel := withGrace(ctx, endTimeout)
 	defer cancel()
-	if err := remote.Terminate(ctx); err != nil && !errors.Is(err, modalclient.ErrTerminated) && !errors.Is(err, modalclient.ErrNotFound) {
+	err := remote.Terminate(ctx)
+	switch {
+	case err == nil, errors.Is(err, modalclient.ErrTerminated), errors.Is(err, modalclient.ErrNotFound):
+	case s.hasEnded(): // another Terminate was faster, and took the connection along
+	default:
 		return fmt.Errorf("terminate sandbox %s: %w", remote.ID(), publicError(err))
 	}
 	return s.leave(phaseEnded)
+}
+
+func (s *Sandbox) hasEnded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.phase == phaseEnded
 }
 
 // Close detaches from the sandbox, which runs on until its Timeout; the lease
