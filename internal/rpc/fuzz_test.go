@@ -1,6 +1,7 @@
 package rpc_test
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -58,7 +59,9 @@ func FuzzRequestBody(f *testing.F) {
 	serve(f, server, "echo", "@expose\ndef f(**kw): return kw\n")
 	client := newHTTPClient(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost,
 			server.ServiceURL("echo")+"/call/f", strings.NewReader(string(body)))
 		require.NoError(t, err)
 		request.Header.Set("Authorization", "Bearer token-of-echo")

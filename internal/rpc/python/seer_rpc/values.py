@@ -56,10 +56,15 @@ def dumps(value: Any, tagged: bool = True, arrays: bool = False) -> bytes:
 
 
 def loads(data: bytes) -> Any:
-    """The value of tagged (or plain) JSON bytes."""
-    if b'"$' in data:
+    """The value of tagged (or plain) JSON bytes; a ValueError where they are none."""
+    if b'"$' not in data:
+        return json.loads(data)
+    try:
         return json.loads(data, object_pairs_hook=_untag_pairs)
-    return json.loads(data)
+    except (ValueError, RecursionError):
+        raise
+    except Exception as error:  # a tag whose body is of another kind
+        raise ValueError(f"malformed value: {error!r}") from None
 
 
 class _Encoder:
