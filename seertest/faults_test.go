@@ -20,21 +20,21 @@ import (
 )
 
 func TestStalledCallsChangeNothing(t *testing.T) {
-	var ran atomic.Int32
+	var read atomic.Int64
 	server := seertest.NewServer(t)
-	server.HandleExec(func(seertest.Exec) seertest.Result {
-		ran.Add(1)
+	server.HandleExec(func(e seertest.Exec) seertest.Result {
+		n, _ := io.Copy(io.Discard, e.Stdin)
+		read.Add(n)
 		return seertest.Result{}
 	})
 	sandbox := start(t, server, seer.SandboxConfig{})
-	server.Stall("SandboxSnapshotFs", 1)
+	server.Stall("TaskExecStdinWrite", 1)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := sandbox.Snapshot(ctx, "never")
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	_, err = sandbox.Snapshot(t.Context(), "the next call is served")
-	require.NoError(t, err)
-	assert.Zero(t, ran.Load())
+	require.ErrorIs(t, sandbox.WriteFile(ctx, "/file", []byte("never")), context.DeadlineExceeded)
+	assert.Zero(t, read.Load())
+	require.NoError(t, sandbox.WriteFile(t.Context(), "/file", []byte("the next call is served")))
+	assert.EqualValues(t, len("the next call is served"), read.Load())
 }
 
 func TestLateAnswersComeOfCallsThatRan(t *testing.T) {
