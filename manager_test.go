@@ -164,7 +164,7 @@ func TestManagerToolsSayWhatTheyDo(t *testing.T) {
 	}, effects)
 
 	only := manager.MCPConfig()["seer-fleet"]
-	response, err := http.Post(only.URL, "application/json", strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)) //nolint:noctx // refused at once
+	response, err := http.Post(only.URL, "application/json", strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`))
 	require.NoError(t, err)
 	require.NoError(t, response.Body.Close())
 	assert.Equal(t, http.StatusUnauthorized, response.StatusCode)
