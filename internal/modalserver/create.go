@@ -263,9 +263,14 @@ func checkSince(d *pb.Sandbox, since *newer.SandboxFields) error {
 			return status.Errorf(codes.Unimplemented, "SandboxCreate: experimental option %s not implemented by this server", name)
 		}
 	}
-	for part, m := range map[string]proto.Message{"Sandbox": since, "NetworkAccess": d.GetNetworkAccess(), "Resources": d.GetResources()} {
-		if number, _, n := protowire.ConsumeTag(m.ProtoReflect().GetUnknown()); n > 0 {
-			return status.Errorf(codes.Unimplemented, "SandboxCreate: field %d of %s not implemented by this server", number, part)
+	parts := []proto.Message{since, d.GetNetworkAccess(), d.GetResources()}
+	for _, mount := range d.GetVolumeMounts() {
+		parts = append(parts, mount)
+	}
+	for _, part := range parts {
+		if number, _, n := protowire.ConsumeTag(part.ProtoReflect().GetUnknown()); n > 0 {
+			name := strings.TrimSuffix(string(part.ProtoReflect().Descriptor().Name()), "Fields")
+			return status.Errorf(codes.Unimplemented, "SandboxCreate: field %d of %s not implemented by this server", number, name)
 		}
 	}
 	return nil

@@ -31,6 +31,7 @@ type suite struct {
 func suites() []*suite {
 	return []*suite{
 		{name: "modal-go", pkg: "github.com/modal-labs/libmodal/modal-go/test", version: "v0.7.0"},
+		{name: "modal-client", pkg: "github.com/modal-labs/modal-client/go/test", version: "v0.11.1"},
 	}
 }
 
