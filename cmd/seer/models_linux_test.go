@@ -24,6 +24,7 @@ func TestModelsAreListedAndDeleted(t *testing.T) {
 	endpoint := server.Endpoint() // of volumes that are this test's alone
 	place := served{env: []string{
 		"MODAL_SERVER_URL=" + endpoint.ServerURL, "MODAL_TOKEN_ID=" + endpoint.TokenID, "MODAL_TOKEN_SECRET=" + endpoint.TokenSecret,
+		"SEER_HOME=" + t.TempDir(), // the log of uses, which the test and the command share
 	}}
 	place.use(t)
 	t.Setenv("HF_ENDPOINT", hub.URL)
