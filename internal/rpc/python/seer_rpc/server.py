@@ -127,7 +127,7 @@ class Handler(http.Connection):
             "arrays": self.headers.get("x-seer-arrays") == "base64",
         }
         try:
-            process = service.enter(deadline)
+            service, process = self.server.registry.enter(service, deadline)
         except Unavailable as error:
             raise Refused(503, error.kind, str(error)) from None
         try:

@@ -132,6 +132,17 @@ class Registry:
         with self.lock:
             return self.services.get(name)
 
+    def enter(self, service, deadline):
+        """A service and its worker for one call: what took the name since the caller was let in, if it takes the same token."""
+        while True:
+            try:
+                return service, service.enter(deadline)
+            except Unavailable:
+                successor = self.get(service.name)
+                if successor in (None, service) or successor.token != service.token:
+                    raise
+                service = successor
+
     def token(self, name):
         """A service's token; for a name that is not served, one that nobody has."""
         service = self.get(name)
