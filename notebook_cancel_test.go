@@ -25,7 +25,7 @@ func testCancelThroughMCP(t *testing.T, sandbox *seer.Sandbox) {
 	})
 	ctx, cancel := context.WithCancel(within(t, time.Minute))
 	params := &mcp.CallToolParams{Name: "execute_code", Arguments: map[string]any{
-		"code": "import time\nkept = 1\nprint('for hours', flush=True)\ntry:\n    time.sleep(3600)\nexcept KeyboardInterrupt:\n    kept = 2\n    raise",
+		"code": "import time\nkept = 1\ntry:\n    print('for hours', flush=True)\n    time.sleep(3600)\nexcept KeyboardInterrupt:\n    kept = 2\n    raise",
 	}}
 	params.SetProgressToken("cell")
 	done := make(chan error, 1)
