@@ -3,10 +3,14 @@
 package rpc_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
+	"net"
+	"net/http"
 	"reflect"
 	"strings"
 	"sync"
@@ -176,6 +180,44 @@ def dies():
 		require.ErrorAs(t, last, &failed)
 		assert.Equal(t, kind, failed.Type)
 		assert.Equal(t, 1, items)
+	}
+}
+
+// A stream that ends in an error is a whole answer: whoever asks next on its
+// connection is answered too.
+func TestAStreamThatFailsKeepsItsConnection(t *testing.T) {
+	server := startServer(t, newest(t).path)
+	serve(t, server, "streams", `
+import os, time
+@expose
+def raises():
+    yield 1
+    raise ValueError("second")
+@expose
+def stalls():
+    yield 1
+    time.sleep(3600)
+@expose
+def dies():
+    yield 1
+    os._exit(4)
+`)
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(t.Context(), "tcp", strings.Split(server.ServiceURL("streams"), "/")[2])
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close()) }()
+	answers := bufio.NewReader(conn)
+	for _, call := range []struct{ function, timeout, kind string }{
+		{"raises", "60", "ValueError"}, {"stalls", "1", "TimeoutError"}, {"dies", "60", "ServiceCrashed"}, {"raises", "60", "ValueError"},
+	} {
+		_, err := fmt.Fprintf(conn, "POST /s/streams/call/%s HTTP/1.1\r\nAuthorization: Bearer token-of-streams\r\nX-Seer-Timeout: %s\r\nContent-Length: 2\r\n\r\n{}", call.function, call.timeout)
+		require.NoError(t, err)
+		answer, err := http.ReadResponse(answers, nil)
+		require.NoError(t, err, call.function)
+		body, err := io.ReadAll(answer.Body)
+		require.NoError(t, err, call.function)
+		require.NoError(t, answer.Body.Close())
+		assert.Contains(t, string(body), call.kind)
 	}
 }
 

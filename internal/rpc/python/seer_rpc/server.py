@@ -156,13 +156,13 @@ class Handler(http.Connection):
             kind, size = wire.receive_frame_head(sock)
             if kind == wire.RESULT:
                 self.relay(sock, size)
+                clean = True
             elif kind == wire.ERROR:
                 answer = json.loads(wire.receive(sock, size))
                 clean = True
                 raise Refused(answer["status"], **answer["error"])
             else:
-                self.relay_stream(sock, kind, size, service, process, meta, deadline)
-            clean = True
+                clean = self.relay_stream(sock, kind, size, service, process, meta, deadline)
         except http.CallerGone:
             raise
         except OSError:
@@ -192,26 +192,25 @@ class Handler(http.Connection):
             size -= count
 
     def relay_stream(self, sock, kind, size, service, process, meta, deadline):
+        """Whether the call came to its end. If not, the last line says why."""
         self.start_lines()
+        ended = False
         try:
             while kind == wire.ITEM:
                 self.chunk(wire.receive(sock, size))
                 self.await_frame(sock, meta, deadline)
                 kind, size = wire.receive_frame_head(sock)
             answer = json.loads(wire.receive(sock, size))
-            self.line({"error": answer["error"]} if kind == wire.ERROR else answer)
-        except http.CallerGone:
-            raise
-        except (Refused, wire.Closed) as error:
-            self.keep = False
-            if isinstance(error, Refused):
-                self.line({"error": error.error})
-            else:
-                name, message = service.lost(process, meta["function"])
-                self.line({"error": {"type": name, "message": message}})
-            self.end_lines()
-            raise http.CallerGone("the call was given up") from None
+            last = {"error": answer["error"]} if kind == wire.ERROR else answer
+            ended = True
+        except Refused as refused:
+            last = {"error": refused.error}
+        except wire.Closed:
+            name, message = service.lost(process, meta["function"])
+            last = {"error": {"type": name, "message": message}}
+        self.line(last)
         self.end_lines()
+        return ended
 
     # Control.
 
@@ -318,10 +317,13 @@ def main(arguments):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     server = Server(given.get("host", "0.0.0.0"), given.get("port", 0), given["token"])
-    # Not an Event: a handler that sets one waits for ever if the signal comes while its own thread holds the lock.
+    # The interpreter writes to the pipe as the signal comes. A Python handler runs in this thread alone, which a
+    # signal that another thread takes does not wake.
     stopped, stop = os.pipe()
+    os.set_blocking(stop, False)
+    signal.set_wakeup_fd(stop)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: os.write(stop, b"\0"))
+        signal.signal(number, lambda *_: None)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(json.dumps({"port": server.server_address[1]}), flush=True)
     os.read(stopped, 1)
