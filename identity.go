@@ -127,5 +127,5 @@ func (p program) gone() bool {
 		return false
 	}
 	start, running := processStart(p.pid)
-	return !running || p.start != "" && start != p.start
+	return !running || p.start != "" && start != "" && start != p.start
 }

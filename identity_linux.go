@@ -1,16 +1,20 @@
 package seer
 
 import (
+	"errors"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
-// processStart is when a process began, in ticks since the machine did.
+// processStart is when a process began, in ticks since the machine did; "" if
+// it runs and does not tell.
 func processStart(pid int) (start string, running bool) {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return "", false
+		// Another user's process may be hidden there, but not from a signal.
+		return "", !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
 	}
 	// The name, in parentheses, may hold anything; the fields after it do not.
 	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
