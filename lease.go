@@ -43,6 +43,15 @@ func leaseOf(config SandboxConfig, o options) time.Duration {
 	return o.lease
 }
 
+// renewLease tells the sandbox that this program uses it.
+func (s *Sandbox) renewLease(ctx context.Context) error {
+	lease := leaseOf(s.config, s.opts)
+	if lease == 0 {
+		return nil
+	}
+	return s.setLease(ctx, leaseValue(lease))
+}
+
 // keepLease renews the lease until ctx ends. The first renewal comes after a
 // third of it, so short-lived sandboxes never pay for one.
 func (s *Sandbox) keepLease(ctx context.Context) {
@@ -59,8 +68,7 @@ func (s *Sandbox) keepLease(ctx context.Context) {
 				return
 			case <-ticker.C:
 			}
-			seconds := strconv.Itoa(int(lease / time.Second))
-			if err := s.setLease(ctx, seconds); err != nil && ctx.Err() == nil {
+			if err := s.renewLease(ctx); err != nil && ctx.Err() == nil {
 				s.opts.logger.WarnContext(ctx, "renew lease of sandbox", "sandbox", s.remote.ID(), "error", err)
 			}
 		}

@@ -14,14 +14,16 @@ import (
 	"github.com/ajobi-uhc/seer-go/internal/modalclient"
 )
 
-// leaseFile holds the time at which a sandbox's lease ends, or "none". Only a
-// lease that was renewed or lifted has one; scripts/lease.sh writes it.
+// leaseFile holds the time at which a sandbox's lease ends, or "none" once it
+// was lifted. In a sandbox without a lease it is there while another program
+// uses the sandbox.
 const leaseFile = "/dev/shm/seer/lease"
 
 // Orphans returns the sandboxes that nobody keeps any more: the program that
 // started them is gone, which only its own machine can tell, it has not closed
 // them, and their lease has run out or they have none. Sandboxes with a lease
-// end by themselves when it runs out, so there are few.
+// end by themselves when it runs out, so there are few. The error joins a
+// *[SandboxError] for each that could not be asked.
 func Orphans(ctx context.Context, opts ...Option) ([]Info, error) {
 	var orphans []Info
 	o := newOptions(opts)
@@ -29,23 +31,17 @@ func Orphans(ctx context.Context, opts ...Option) ([]Info, error) {
 		orphans, err = findOrphans(ctx, client, o.appName)
 		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("find orphans: %w", err)
-	}
-	return orphans, nil
+	return orphans, err
 }
 
 // Reap ends every orphan and returns those that it has ended. The error joins
-// a *[SandboxError] for each that it could not.
+// a *[SandboxError] for each that could not be asked or ended.
 func Reap(ctx context.Context, opts ...Option) ([]Info, error) {
 	var ended []Info
 	o := newOptions(opts)
 	err := withClient(ctx, o, func(client *modalclient.Client) error {
 		orphans, err := findOrphans(ctx, client, o.appName)
-		if err != nil {
-			return fmt.Errorf("find orphans: %w", err)
-		}
-		var errs []error
+		errs := []error{err}
 		for _, orphan := range orphans {
 			if err := terminateID(ctx, client, orphan.ID); err != nil {
 				errs = append(errs, &SandboxError{SandboxID: orphan.ID, Err: err})
@@ -62,40 +58,34 @@ func findOrphans(ctx context.Context, client *modalclient.Client, appName string
 	var suspects []Info
 	for found, err := range sandboxesOf(ctx, client, appName, nil) {
 		if err != nil {
-			return nil, publicError(err)
+			return nil, fmt.Errorf("find orphans: %w", publicError(err))
 		}
 		if info := newInfo(found); info.Owner != "" && !info.Detached && info.program.gone() {
 			suspects = append(suspects, info)
 		}
 	}
-	expired := make([]bool, len(suspects))
-	group, groupCtx := errgroup.WithContext(ctx)
+	expired, errs := make([]bool, len(suspects)), make([]error, len(suspects))
+	var group errgroup.Group
 	group.SetLimit(sideBySide)
 	for i, info := range suspects {
-		group.Go(func() (err error) {
-			expired[i], err = leaseExpired(groupCtx, client, info)
-			return err
+		group.Go(func() error {
+			expired[i], errs[i] = leaseExpired(ctx, client, info)
+			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
+	_ = group.Wait() // the errors are in errs
 	var orphans []Info
 	for i, info := range suspects {
 		if expired[i] {
 			orphans = append(orphans, info)
 		}
 	}
-	return orphans, nil
+	return orphans, errors.Join(errs...)
 }
 
 // leaseExpired asks the sandbox itself: another program may have found it by
-// its ID and renew its lease.
+// its ID and use it.
 func leaseExpired(ctx context.Context, client *modalclient.Client, info Info) (bool, error) {
-	if info.Lease == 0 {
-		return true, nil
-	}
-	end := info.CreatedAt.Add(info.Lease)
 	remote, err := client.Sandbox(ctx, info.ID)
 	if err == nil {
 		defer remote.Detach()
@@ -107,7 +97,7 @@ func leaseExpired(ctx context.Context, client *modalclient.Client, info Info) (b
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return time.Now().After(end), nil
+		return time.Now().After(info.CreatedAt.Add(info.Lease)), nil
 	case errors.Is(err, modalclient.ErrTerminated), errors.Is(err, modalclient.ErrNotFound):
 		return false, nil // it has ended meanwhile
 	default:

@@ -101,6 +101,9 @@ func (s *Sandbox) join(ctx context.Context, sandboxID string) error {
 		s.remote = remote
 		err = s.adopt(ctx)
 	}
+	if err == nil { // the program that started it may be gone, and its lease all but over
+		err = s.renewLease(ctx)
+	}
 	if err != nil {
 		return errors.Join(publicError(err), s.disconnect())
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -30,16 +31,13 @@ printed.`,
 			act = seer.Orphans
 		}
 		orphans, err := act(cmd.Context(), opts...)
-		if err != nil {
-			return err
-		}
 		if *asJSON {
-			return printJSON(cmd.OutOrStdout(), append([]seer.Info{}, orphans...))
+			return errors.Join(err, printJSON(cmd.OutOrStdout(), append([]seer.Info{}, orphans...)))
 		}
-		if len(orphans) == 0 {
+		if len(orphans) == 0 && err == nil {
 			fmt.Fprintln(cmd.ErrOrStderr(), "nothing was left behind")
 		}
-		return printIDs(cmd.OutOrStdout(), orphans)
+		return errors.Join(err, printIDs(cmd.OutOrStdout(), orphans))
 	}
 	return cmd
 }
