@@ -37,6 +37,14 @@ func (r RepoConfig) MarshalYAML() (any, error) { return toWire(r), nil }
 // UnmarshalYAML reads what MarshalYAML writes.
 func (r *RepoConfig) UnmarshalYAML(unmarshal func(any) error) error { return fromWire(r, unmarshal) }
 
+// MarshalJSON writes the timeout as "1h30m".
+func (p Plan) MarshalJSON() ([]byte, error) { return json.Marshal(toWire(p)) }
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (p *Plan) UnmarshalJSON(data []byte) error {
+	return fromWire(p, func(v any) error { return json.Unmarshal(data, v) })
+}
+
 // wireInfo is an Info with its duration as text.
 type wireInfo struct {
 	plainInfo

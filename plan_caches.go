@@ -8,8 +8,8 @@ import (
 	"github.com/ajobi-uhc/seer-go/internal/plan"
 )
 
-// askTimeout bounds each thing that a plan asks the backend: it can do without
-// an answer.
+// askTimeout bounds each thing that a plan asks the backend or the hub: it can
+// do without an answer.
 const askTimeout = 10 * time.Second
 
 // planCaches asks a backend what it has already, and makes nothing there. One

@@ -51,7 +51,9 @@ func planModels(ctx context.Context, lookup secretLookup, volumes []plan.Volume,
 }
 
 func planModel(ctx context.Context, hub *huggingface.Client, volume plan.Volume, m PlanModel, cached cachedModel) PlanModel {
-	repo, err := hub.Resolve(ctx, volume.Repository, volume.Revision)
+	asking, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	repo, err := hub.Resolve(asking, volume.Repository, volume.Revision)
 	switch {
 	case err == nil:
 		m.Cached = cached(ctx, volume, repo.Commit)

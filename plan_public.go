@@ -24,7 +24,7 @@ type Plan struct {
 	Variables []string      `json:"variables,omitempty"` // names in the sandbox's environment
 	Steps     []PlanStep    `json:"steps"`
 	GPU       *PlanGPU      `json:"gpu,omitempty"` // nil = CPU only
-	Timeout   time.Duration `json:"timeout"`       // ends the sandbox, in nanoseconds in JSON
+	Timeout   time.Duration `json:"timeout"`       // ends the sandbox
 	Cost      PlanCost      `json:"cost"`
 }
 

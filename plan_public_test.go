@@ -3,6 +3,8 @@ package seer_test
 import (
 	"encoding/json"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +74,7 @@ func TestPlanTellsWhatStartWouldDo(t *testing.T) {
 	var back seer.Plan
 	require.NoError(t, json.Unmarshal(data, &back))
 	assert.Equal(t, p, &back)
+	assert.Contains(t, string(data), `"timeout":"2h"`)
 	for _, text := range []string{string(data), p.String()} {
 		assert.NotContains(t, text, "secret-name", "hidden")
 		assert.NotContains(t, text, "its-value")
@@ -96,6 +99,21 @@ func TestPlanTellsWhatItCannotKnow(t *testing.T) {
 	assert.Equal(t, seer.PlanUnknown, p.GPU.Fits)
 	assert.False(t, p.Cost.Known)
 	assert.Contains(t, p.String(), "no such GPU")
+}
+
+func TestPlanDoesNotWaitForAHubThatHangs(t *testing.T) {
+	_, config := planned(t)
+	hub := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer hub.Close()
+	t.Setenv("HF_ENDPOINT", hub.URL)
+	p, err := config.Plan(within(t, time.Minute), seer.WithBackend(seer.Modal()))
+	require.NoError(t, err)
+	for _, m := range p.Models {
+		assert.Equal(t, seer.PlanUnknown, m.Access)
+		assert.NotEmpty(t, m.Problem)
+	}
+	assert.Equal(t, seer.PlanUnknown, p.GPU.Fits)
+	assert.NotContains(t, p.String(), "secret-name", "hidden")
 }
 
 func TestPlanUsesOtherPrices(t *testing.T) {
