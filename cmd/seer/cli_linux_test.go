@@ -83,6 +83,9 @@ func TestASandboxOutlivesTheCommandThatStartedIt(t *testing.T) {
 
 	assert.Equal(t, id+"\tteam=red\n:4\n", seerIn("__complete", "exec", "").stdout)
 	assert.Equal(t, ":0\n", seerIn("__complete", "exec", id, "").stdout)
+	assert.Equal(t, id+":\tteam=red\n:6\n", seerIn("__complete", "cp", "notes", "sb-").stdout)
+	assert.Equal(t, ":0\n", seerIn("__complete", "cp", "no").stdout)
+	assert.Equal(t, id+"\tteam=red\n:4\n", seerIn("__complete", "mcp", "--sandbox", "").stdout)
 	r = seerIn("exec", id, "--", "no-such-program")
 	assert.Equal(t, 127, r.code)
 	assert.NotContains(t, r.stderr, "seer: ", "it is the sandbox that says so")

@@ -39,3 +39,17 @@ func completeIDs(most int) cobra.CompletionFunc {
 		return ids, cobra.ShellCompDirectiveNoFileComp
 	}
 }
+
+// completePlaces offers sandboxes once their prefix is typed, and files of this
+// machine otherwise.
+func completePlaces(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) >= 2 || !strings.HasPrefix(typed, idPrefix) || strings.Contains(typed, ":") {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	ids, directive := completeIDs(0)(cmd, nil, typed)
+	for i, id := range ids {
+		name, tags, _ := strings.Cut(id, "\t")
+		ids[i] = cobra.CompletionWithDesc(name+":", tags)
+	}
+	return ids, directive | cobra.ShellCompDirectiveNoSpace
+}

@@ -22,7 +22,8 @@ a path of this machine. The target is the new path itself; one that ends in a
 slash, "." or ".." is a directory to put the source into.`,
 		Example: `  seer cp ./data sb-0123:/workspace/data
   seer cp sb-0123:/workspace/results.csv .`,
-		Args: cobra.ExactArgs(2),
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: completePlaces,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			from, to := parsePlace(args[0]), parsePlace(args[1])
 			to.path = into(to.path, path.Base(filepath.ToSlash(from.path)))
@@ -53,6 +54,9 @@ func into(target, name string) string {
 	return target
 }
 
+// idPrefix begins every sandbox's ID.
+const idPrefix = "sb-"
+
 // place is a path of a sandbox or, without an ID, of this machine.
 type place struct{ id, path string }
 
@@ -60,7 +64,7 @@ type place struct{ id, path string }
 // have colons too.
 func parsePlace(text string) place {
 	id, path, found := strings.Cut(text, ":")
-	if found && strings.HasPrefix(id, "sb-") && !strings.ContainsAny(id, `/\`) {
+	if found && strings.HasPrefix(id, idPrefix) && !strings.ContainsAny(id, `/\`) {
 		return place{id: id, path: path}
 	}
 	return place{path: text}

@@ -41,6 +41,7 @@ flags choose, and no others.`,
 	flags.BoolVar(&manage, "manage", false, "manage running sandboxes")
 	flags.DurationVar(&timeout, "timeout", 10*time.Minute, "with --manage: how long each call may take")
 	filter.add(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("sandbox", completeIDs(0)) // the flag is there
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := checkMCPFlags(cmd, sandboxID, manage); err != nil {
 			return usageError{err}

@@ -17,8 +17,9 @@ func newUp() *cobra.Command {
 		Short: "Start a sandbox and leave it running",
 		Long: `Start the sandbox that a YAML or JSON file declares and leave it running until
 its timeout. Progress goes to standard error; standard output gets the ID on
-its first line, then the URLs of Jupyter and VS Code, if the config asks for
-them, and of each of encrypted_ports.`,
+its first line, then the URLs of Jupyter, with its token, and VS Code, with its
+password on the next line, if the config asks for them, and of each of
+encrypted_ports.`,
 		Example: `  seer up -f config.yaml
   id=$(seer up -f config.yaml | head -1)`,
 		Args: cobra.NoArgs,
@@ -52,10 +53,11 @@ func loadConfig(path string) (seer.SandboxConfig, error) {
 
 // reached says how to get at a sandbox that was left running.
 type reached struct {
-	ID      string         `json:"id"`
-	Jupyter string         `json:"jupyter,omitempty"` // URL with its token
-	VSCode  string         `json:"vscode,omitempty"`  // likewise
-	Ports   map[int]string `json:"ports,omitempty"`   // URL by port
+	ID             string         `json:"id"`
+	Jupyter        string         `json:"jupyter,omitempty"` // URL with its token
+	VSCode         string         `json:"vscode,omitempty"`  // URL, which asks for the password
+	VSCodePassword string         `json:"vscode_password,omitempty"`
+	Ports          map[int]string `json:"ports,omitempty"` // URL by port
 }
 
 func startAndLeave(cmd *cobra.Command, config seer.SandboxConfig, asJSON bool,
@@ -81,7 +83,7 @@ func startAndLeave(cmd *cobra.Command, config seer.SandboxConfig, asJSON bool,
 		return printJSON(cmd.OutOrStdout(), r)
 	}
 	fmt.Fprintln(cmd.OutOrStdout(), r.ID)
-	for _, service := range [][2]string{{"jupyter", r.Jupyter}, {"vscode", r.VSCode}} {
+	for _, service := range [][2]string{{"jupyter", r.Jupyter}, {"vscode", r.VSCode}, {"vscode password", r.VSCodePassword}} {
 		if service[1] != "" {
 			fmt.Fprintf(cmd.OutOrStdout(), "%s\t%s\n", service[0], service[1])
 		}
@@ -94,7 +96,10 @@ func startAndLeave(cmd *cobra.Command, config seer.SandboxConfig, asJSON bool,
 }
 
 func reach(ctx context.Context, sandbox *seer.Sandbox, ports []int) (reached, error) {
-	r := reached{ID: sandbox.SandboxID(), Jupyter: sandbox.JupyterURL(), VSCode: sandbox.CodeServerURL()}
+	r := reached{
+		ID: sandbox.SandboxID(), Jupyter: sandbox.JupyterURL(),
+		VSCode: sandbox.CodeServerURL(), VSCodePassword: sandbox.CodeServerPassword(),
+	}
 	for _, port := range ports {
 		url, err := sandbox.URL(ctx, port)
 		if err != nil {
