@@ -96,7 +96,7 @@ func (s *Sandbox) checkSnapshot(ctx context.Context) error {
 	}
 	err := publicError(s.client.ImageExists(ctx, s.from.ImageID))
 	if errors.Is(err, ErrNotFound) {
-		err = fmt.Errorf("it has expired or was deleted: %w", err)
+		err = fmt.Errorf("it has expired, was deleted, or belongs to another server or account: %w", err)
 	}
 	if err != nil {
 		return fmt.Errorf("restore snapshot %s (%q of %s): %w", s.from.ImageID, s.from.Description,
