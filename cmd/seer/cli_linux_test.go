@@ -183,6 +183,33 @@ func TestAShellInARealTerminal(t *testing.T) {
 	require.Zero(t, invoke(t, server.env, "rm", id).code)
 }
 
+func TestAClosedTerminalEndsItsShell(t *testing.T) {
+	server := serveIn(t, warmDir(t))
+	id := up(t, server)
+	running := func() string {
+		return invoke(t, server.env, "exec", id, "--", "sh", "-c", `cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep -c '^65432$'`).stdout
+	}
+	terminal, other, err := pty.Open()
+	require.NoError(t, err)
+	defer other.Close()
+	cmd := exec.CommandContext(t.Context(), binary, "sh", id)
+	cmd.Env = append(cleanEnviron(), server.env...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = other, other, other
+	require.NoError(t, cmd.Start())
+	screen := watch(terminal)
+	screen.wait(t, "#")
+	say(t, terminal, "sleep 65432")
+	require.Eventually(t, func() bool { return running() == "1\n" }, patience, 100*time.Millisecond)
+	require.NoError(t, terminal.Close())
+	for range 2 { // as many as a shell and its terminal send together
+		require.NoError(t, cmd.Process.Signal(syscall.SIGHUP))
+	}
+	require.Error(t, cmd.Wait())
+	assert.Equal(t, exitInterrupted, cmd.ProcessState.ExitCode())
+	require.Eventually(t, func() bool { return running() == "0\n" }, patience, 100*time.Millisecond)
+	require.Zero(t, invoke(t, server.env, "rm", id).code)
+}
+
 func say(t *testing.T, terminal io.Writer, line string) {
 	t.Helper()
 	_, err := io.WriteString(terminal, line+"\r")
