@@ -107,7 +107,8 @@ type SandboxConfig struct {
 	CIDRAllowlist []string `json:"cidr_allowlist,omitempty" yaml:"cidr_allowlist,omitempty"`
 
 	// Tags are labels to find the sandbox by. Keys and values have at most 63
-	// characters of A-Z, a-z, 0-9, '.', '_' and '-'.
+	// characters of A-Z, a-z, 0-9, '.', '_' and '-'; keys that begin with
+	// "seer." are the SDK's own.
 	Tags map[string]string `json:"tags,omitempty" yaml:"tags,omitempty"`
 }
 

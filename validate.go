@@ -220,6 +220,8 @@ func (v *validator) tags() {
 			v.problem(atKey("Tags", key), "", "the key is malformed: %s", tagRule)
 		case !tagShape.MatchString(value):
 			v.problem(atKey("Tags", key), quoted(value), tagRule)
+		case strings.HasPrefix(key, tagPrefix):
+			v.problem(atKey("Tags", key), quoted(value), "tags that begin with %q are the SDK's own", tagPrefix)
 		}
 	}
 }

@@ -186,6 +186,7 @@ func TestProblems(t *testing.T) {
 		"secret and env":   {SandboxConfig{Secrets: []string{"TOKEN"}, Env: map[string]string{"TOKEN": "hunter2"}}, nil, []string{`Secrets[0] = "TOKEN": Env sets the same variable; list it in one of the two`}},
 		"env":              {SandboxConfig{Env: map[string]string{"1A": "hunter2", "B": "hunter2\x00"}}, nil, []string{`Env["1A"]: a variable's name is letters, digits and underscores, and does not begin with a digit`, `Env["B"]: a variable's value has no NUL byte`}},
 		"tags":             {SandboxConfig{Tags: map[string]string{"a b": "x", "c": strings.Repeat("x", 64), "d": ""}}, nil, []string{`Tags["a b"]: the key is malformed: a tag has 1 to 63 characters of A-Z, a-z, 0-9, '.', '_' and '-'`, `Tags["c"] = "` + strings.Repeat("x", 64) + `": a tag has 1 to 63 characters of A-Z, a-z, 0-9, '.', '_' and '-'`, `Tags["d"] = "": a tag has 1 to 63 characters of A-Z, a-z, 0-9, '.', '_' and '-'`}},
+		"tag of ours":      {SandboxConfig{Tags: map[string]string{"seer.owner": "me"}}, nil, []string{`Tags["seer.owner"] = "me": tags that begin with "seer." are the SDK's own`}},
 		"mode":             {SandboxConfig{ExecutionMode: 7}, nil, []string{`ExecutionMode = ExecutionMode(7): use ModeCLI or ModeNotebook`}},
 
 		"file missing, D24":   {SandboxConfig{LocalFiles: []Mount{{"none", "/a"}}, LocalDirs: []Mount{{"none", "/b"}}}, nil, []string{`LocalFiles[0].Source = "none": no such file on this machine: no such file or directory`, `LocalDirs[0].Source = "none": no such directory on this machine: no such file or directory`}},
