@@ -318,11 +318,12 @@ func (n *notebook) run(ctx context.Context, id string, onText func(string)) (*Re
 	if err != nil {
 		return nil, fmt.Errorf("run cell: %w", err)
 	}
-	if err := n.doc.Begin(id); err != nil {
+	began, err := n.doc.Begin(id)
+	if err != nil {
 		return nil, err
 	}
 	take := func(o jupyter.Output) {
-		_ = n.doc.Append(id, o) // the cell exists, and cells are never removed
+		began.Append(o)
 		if n.onOutput != nil {
 			n.onOutput(cell, fromJupyter(o))
 		}
@@ -337,7 +338,7 @@ func (n *notebook) run(ctx context.Context, id string, onText func(string)) (*Re
 		OnLate: take,
 	})
 	if result != nil {
-		_ = n.doc.Finish(id, result.ExecutionCount) // likewise
+		began.Finish(result.ExecutionCount)
 	}
 	return fromKernel(result), n.failure(err)
 }

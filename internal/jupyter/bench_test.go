@@ -97,12 +97,10 @@ func BenchmarkNotebook(b *testing.B) {
 			for b.Loop() {
 				notebook, err := jupyter.NewNotebook(jupyter.KernelSpec{})
 				require.NoError(b, err)
-				id := notebook.AddCode("x")
+				began, err := notebook.Begin(notebook.AddCode("x"))
+				require.NoError(b, err)
 				for i := range chunks {
-					o := jupyter.Output{Type: jupyter.OutputStream, Name: jupyter.Stdout, Text: "line\n"}
-					if err := notebook.Append(id, o); err != nil {
-						b.Fatal(err)
-					}
+					began.Append(jupyter.Output{Type: jupyter.OutputStream, Name: jupyter.Stdout, Text: "line\n"})
 					if i%(chunks/10) == 0 {
 						notebook.Encode()
 					}

@@ -3,6 +3,7 @@ package jupyter
 import (
 	"bytes"
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -123,7 +124,7 @@ func (e *outputEntry) encodeOther() []byte {
 		b = appendSeparator(b, i, "")
 		b = appendString(b, mime)
 		b = append(b, ": "...)
-		b = append(b, e.Data[mime]...)
+		b = appendForm(b, mime, e.Data[mime])
 	}
 	b = append(b, '}')
 	if e.Type == OutputResult {
@@ -135,6 +136,28 @@ func (e *outputEntry) encodeOther() []byte {
 	b = append(b, `, "output_type": `...)
 	b = appendString(b, string(e.Type))
 	return append(b, '}')
+}
+
+// jsonType matches the types whose forms are any JSON in the notebook format;
+// those of all others are text.
+var jsonType = regexp.MustCompile(`^application/(.*\+)?json$`)
+
+// appendForm appends what a kernel showed, which may be anything, as what the
+// notebook format has for its type.
+func appendForm(b []byte, mime string, form json.RawMessage) []byte {
+	if isText(form) || jsonType.MatchString(mime) {
+		return append(b, form...)
+	}
+	return appendString(b, string(form))
+}
+
+// isText reports whether raw is a string or a list of strings.
+func isText(raw json.RawMessage) bool {
+	if bytes.HasPrefix(raw, []byte(`"`)) {
+		return true
+	}
+	var lines []*string
+	return json.Unmarshal(raw, &lines) == nil && lines != nil && !slices.Contains(lines, nil)
 }
 
 func (e *outputEntry) encodeError() []byte {

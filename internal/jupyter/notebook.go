@@ -57,6 +57,7 @@ type cell struct {
 	metadata    json.RawMessage
 	attachments json.RawMessage // nil if there are none
 	outputs     outputs
+	run         *Run   // the latest; nil if it never ran
 	encoded     []byte // nil when it has changed
 }
 
@@ -118,33 +119,52 @@ func (n *Notebook) SetSource(id, source string) error {
 	return n.change(id, func(c *cell) { c.source = source })
 }
 
-// Begin clears the outputs and the number of a code cell that is about to run.
-func (n *Notebook) Begin(id string) error {
-	return n.change(id, func(c *cell) {
-		c.count = 0
-		c.outputs.reset()
-	})
+// Run is one run of a code cell. What it shows is the cell's until another run
+// of the cell begins.
+type Run struct {
+	notebook *Notebook
+	cell     *cell
 }
 
-// Append adds an output to a code cell as it arrives. An update of a display
-// changes every cell that shows it.
-func (n *Notebook) Append(id string, o Output) error {
-	if o.Type != OutputUpdateDisplay {
-		return n.change(id, func(c *cell) { c.outputs.add(o) })
-	}
+// Begin clears the outputs and the number of a code cell that is about to run.
+func (n *Notebook) Begin(id string) (*Run, error) {
+	r := &Run{notebook: n}
+	err := n.change(id, func(c *cell) {
+		c.count = 0
+		c.outputs.reset()
+		c.run, r.cell = r, c
+	})
+	return r, err
+}
+
+// Append adds an output as it arrives. An update of a display changes every
+// cell that shows it.
+func (r *Run) Append(o Output) {
+	n := r.notebook
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if o.Type != OutputUpdateDisplay {
+		if r.cell.run == r && r.cell.outputs.add(o) {
+			n.touch(r.cell)
+		}
+		return
+	}
 	for _, c := range n.cells {
 		if c.outputs.add(o) {
 			n.touch(c)
 		}
 	}
-	return nil
 }
 
-// Finish sets the number of a code cell that has run.
-func (n *Notebook) Finish(id string, executionCount int) error {
-	return n.change(id, func(c *cell) { c.count = executionCount })
+// Finish sets the number of the cell that has run.
+func (r *Run) Finish(executionCount int) {
+	n := r.notebook
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if r.cell.run == r {
+		r.cell.count = executionCount
+		n.touch(r.cell)
+	}
 }
 
 func (n *Notebook) change(id string, f func(*cell)) error {

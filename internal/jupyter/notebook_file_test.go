@@ -36,15 +36,14 @@ func testNotebookFile(t *testing.T, server *jupyter.Server) {
 	execute := func(id string) {
 		cell, ok := notebook.Cell(id)
 		require.True(t, ok)
-		require.NoError(t, notebook.Begin(id))
-		result, err := kernel.Execute(within(t), cell.Source, &jupyter.ExecuteOptions{
-			OnOutput: func(o jupyter.Output) { assert.NoError(t, notebook.Append(id, o)) },
-		})
+		began, err := notebook.Begin(id)
+		require.NoError(t, err)
+		result, err := kernel.Execute(within(t), cell.Source, &jupyter.ExecuteOptions{OnOutput: began.Append})
 		var exception *jupyter.KernelError
 		if !errors.As(err, &exception) {
 			require.NoError(t, err)
 		}
-		require.NoError(t, notebook.Finish(id, result.ExecutionCount))
+		began.Finish(result.ExecutionCount)
 		shown, _ := notebook.Cell(id)
 		assert.Equal(t, result.Outputs, shown.Outputs)
 	}
@@ -56,6 +55,8 @@ func testNotebookFile(t *testing.T, server *jupyter.Server) {
 		"1/0",
 		"from IPython.display import *\nhandle = display(HTML('<b>x</b>'), display_id=True)\ndisplay(JSON({'k': [1, None]}), SVG('<svg xmlns=\"http://www.w3.org/2000/svg\"/>'))",
 		"handle.update(HTML('<i>changed later</i>'))",
+		"for mime in 'text/plain', 'application/vnd.a.json', 'model/a+json', 'application/vnd.a+json':\n" +
+			"    for form in 5, None, {'k': 1}, ['a', None], ['a', 'b'], 'text':\n        display({mime: form}, raw=True)",
 		"",
 	} {
 		id := notebook.AddCode(source)

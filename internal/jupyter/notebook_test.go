@@ -64,15 +64,43 @@ func TestNotebookUnknownCell(t *testing.T) {
 	assert.False(t, ok)
 }
 
+// TestACellThatRunsAgain shows what its latest run shows, also when an earlier
+// one has not ended or left a thread behind.
+func TestACellThatRunsAgain(t *testing.T) {
+	notebook, err := jupyter.NewNotebook(jupyter.KernelSpec{})
+	require.NoError(t, err)
+	id := notebook.AddCode("x")
+	first, err := notebook.Begin(id)
+	require.NoError(t, err)
+	display := jupyter.Output{Type: jupyter.OutputDisplay, DisplayID: "d", Data: jupyter.MIMEBundle{"text/plain": json.RawMessage(`"old"`)}}
+	first.Append(display)
+	second, err := notebook.Begin(id)
+	require.NoError(t, err)
+	second.Append(display)
+	first.Append(jupyter.Output{Type: jupyter.OutputStream, Name: jupyter.Stdout, Text: "late"})
+	first.Append(jupyter.Output{Type: jupyter.OutputClear})
+	first.Finish(7)
+	first.Append(jupyter.Output{Type: jupyter.OutputUpdateDisplay, DisplayID: "d", Data: jupyter.MIMEBundle{"text/plain": json.RawMessage(`"new"`)}})
+	cell, _ := notebook.Cell(id)
+	assert.Equal(t, "new", jupyter.OutputsText(cell.Outputs), "a display is updated whoever does it")
+	assert.Zero(t, cell.ExecutionCount)
+	second.Finish(8)
+	cell, _ = notebook.Cell(id)
+	assert.Equal(t, 8, cell.ExecutionCount)
+	_, err = notebook.Begin("none")
+	require.ErrorContains(t, err, `no cell "none"`)
+}
+
 // TestNotebookGrowsByChunks encodes after every chunk, wherever a chunk may
 // end, and compares with the text put in at once.
 func TestNotebookGrowsByChunks(t *testing.T) {
 	const text = "one\ntwo \"quoted\"\n\n\r50%\rünï\n<&>end"
 	notebook, err := jupyter.NewNotebook(jupyter.KernelSpec{})
 	require.NoError(t, err)
-	id := notebook.AddCode("x")
+	began, err := notebook.Begin(notebook.AddCode("x"))
+	require.NoError(t, err)
 	for _, r := range text {
-		require.NoError(t, notebook.Append(id, jupyter.Output{Type: jupyter.OutputStream, Name: jupyter.Stdout, Text: string(r)}))
+		began.Append(jupyter.Output{Type: jupyter.OutputStream, Name: jupyter.Stdout, Text: string(r)})
 		require.True(t, json.Valid(notebook.Encode()))
 	}
 	parsed, err := jupyter.ParseNotebook(notebook.Encode())
@@ -135,8 +163,10 @@ func TestSaver(t *testing.T) {
 			return nil
 		}, nil)
 		<-begun
+		began, err := notebook.Begin(id)
+		require.NoError(t, err)
 		for range 1000 {
-			require.NoError(t, notebook.Append(id, jupyter.Output{Type: jupyter.OutputStream, Name: "stdout", Text: "chunk\n"}))
+			began.Append(jupyter.Output{Type: jupyter.OutputStream, Name: "stdout", Text: "chunk\n"})
 		}
 		close(goOn)
 		require.NoError(t, saver.Close(within(t)))
