@@ -56,6 +56,7 @@ func NewCLISession(ctx context.Context, sandbox *Sandbox, workspace *Workspace, 
 		s.opts.Logger = sandbox.opts.logger
 	}
 	s.python = newInterpreter(s.launch, s.opts.Timeout)
+	s.python.libraries = sandboxPlace{}.libraries()
 	tools := cliTools{s}
 	s.mcpHost = newMCPHost(s.opts.Name, mcpserver.Tools{Python: tools, Shell: tools, Files: tools}, s.ModelInfoText(), s.opts.Logger)
 	err := s.begin(ctx, workspace)

@@ -258,10 +258,13 @@ func (n *notebook) adoptInit(ctx context.Context, workspace *Workspace) error {
 	if code == "" {
 		return nil
 	}
+	if err := n.initialize(ctx, []string{code}); err != nil {
+		return err
+	}
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.inits = append(n.inits, code)
-	n.mu.Unlock()
-	return n.initialize(ctx, []string{code})
+	return nil
 }
 
 // equip lets the kernel find the libraries and their variables.

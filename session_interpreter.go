@@ -31,12 +31,14 @@ type interpreter struct {
 	launch func(ctx context.Context) (*pythonProcess, error)
 	limit  time.Duration // for each run; 0 = none
 
+	libraries string // where packages are imported from; "" = it knows by itself
+
 	turn chan struct{} // holds one token: who has it may run code
 
 	mu      sync.Mutex
 	process *pythonProcess
 	environ map[string]string // what libraries need
-	inits   []string          // code that every new process runs first
+	inits   []string          // code that every new process runs first; "" = none
 	closed  bool
 }
 
@@ -58,18 +60,19 @@ func (i *interpreter) setup(ctx context.Context, environ map[string]string, init
 	}
 	i.mu.Lock()
 	maps.Copy(i.environ, environ)
-	if init != "" {
-		i.inits = append(i.inits, init)
-	}
 	i.mu.Unlock()
-	return i.prepare(ctx, p, environ, []string{init})
+	if err := i.prepare(ctx, p, environ, []string{init}); err != nil {
+		return err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.inits = append(i.inits, init)
+	return nil
 }
 
 func (i *interpreter) prepare(ctx context.Context, p *pythonProcess, environ map[string]string, inits []string) error {
-	if len(environ) > 0 {
-		if err := p.send(request{Op: "environ", Values: environ}); err != nil {
-			return p.death("set environment")
-		}
+	if err := p.send(request{Op: "environ", Values: environ, Libraries: i.libraries}); err != nil {
+		return p.death("set environment")
 	}
 	for _, code := range inits {
 		if code == "" {
@@ -192,7 +195,9 @@ func (i *interpreter) live(doing string) (*pythonProcess, error) {
 type request struct {
 	Op     string            `json:"op"`
 	Values map[string]string `json:"values,omitempty"`
-	Code   string            `json:"code"`
+	// Libraries is where packages lie that may have come since Python started.
+	Libraries string `json:"libraries,omitempty"`
+	Code      string `json:"code"`
 }
 
 // event is what the Python side tells.

@@ -1,13 +1,15 @@
 """A Python interpreter for an agent, driven over its standard streams.
 
 Requests come in and events go out as one JSON object a line. Requests:
-{"op": "environ", "values": {...}} and {"op": "run", "code": "..."}. Events:
+{"op": "environ", "values": {...}, "libraries": "directory to import from"} and
+{"op": "run", "code": "..."}. Events:
 "ready", "started", "stream", "display" and "result" with MIME bundles, "error", "done".
 Standard output and error are caught, those of subprocesses and C libraries
 too. Nothing comes from standard input.
 """
 
 import ast
+import importlib
 import io
 import json
 import linecache
@@ -254,6 +256,14 @@ class Interpreter:
 OWN_FILE = (lambda: 0).__code__.co_filename
 
 
+def find(libraries):
+    """Lets a directory be imported from, also one that was missing before."""
+    if libraries and libraries not in sys.path:
+        sys.path.append(libraries)
+        sys.path_importer_cache.pop(libraries, None)
+    importlib.invalidate_caches()
+
+
 def requests(source, inbox):
     for line in source:
         inbox.put(json.loads(line))
@@ -288,7 +298,8 @@ def main():
     while True:
         request = inbox.get()
         if request["op"] == "environ":
-            os.environ.update(request["values"])
+            os.environ.update(request.get("values", {}))
+            find(request.get("libraries"))
         else:
             interpreter.run(request["code"])
 
