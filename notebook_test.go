@@ -98,10 +98,15 @@ func testJupyterToken(t *testing.T, sandbox *seer.Sandbox) {
 	require.NoError(t, err)
 	token := address.Query().Get("token")
 	require.NotEmpty(t, token)
+	session := startNotebook(t, sandbox, nil, seer.NotebookOptions{})
+	_, kernels := get(t, http.DefaultClient, address.ResolveReference(&url.URL{Path: "/api/kernels", RawQuery: address.RawQuery}).String())
+	var running []struct{ ID string }
+	require.NoError(t, json.Unmarshal([]byte(kernels), &running))
+	require.NotEmpty(t, running)
+	channels := address.ResolveReference(&url.URL{Path: "/api/kernels/" + running[0].ID + "/channels"}).String()
 	for _, wrong := range []string{"", "?token=wrong"} {
 		status, _ := get(t, http.DefaultClient, address.ResolveReference(&url.URL{Path: "/api/kernels"}).String()+wrong)
 		assert.Equal(t, http.StatusForbidden, status)
-		channels := address.ResolveReference(&url.URL{Path: "/api/kernels/00000000-0000-0000-0000-000000000000/channels"}).String()
 		conn, response, err := websocket.Dial(within(t, time.Minute), channels+wrong, nil)
 		if !assert.Error(t, err) {
 			_ = conn.CloseNow()
@@ -109,9 +114,15 @@ func testJupyterToken(t *testing.T, sandbox *seer.Sandbox) {
 		}
 		require.NotNil(t, response)
 		assert.Equal(t, http.StatusForbidden, response.StatusCode)
+		for _, path := range []string{"/api/contents", "/api/sessions", "/api/status", "/api/kernelspecs", "/api/terminals", "/api/config/x", "/files/x", "/nbconvert/html/x", "/view/x", "/metrics"} {
+			status, body := get(t, http.DefaultClient, address.ResolveReference(&url.URL{Path: path}).String()+wrong)
+			assert.True(t, status == http.StatusForbidden || strings.Contains(body, `name="password"`), "%s: refused, or asked for the token", path)
+		}
 	}
-	status, _ := get(t, http.DefaultClient, address.ResolveReference(&url.URL{Path: "/api/kernels", RawQuery: address.RawQuery}).String())
-	assert.Equal(t, http.StatusOK, status)
+	conn, _, err := websocket.Dial(within(t, time.Minute), channels+"?"+address.RawQuery, nil)
+	require.NoError(t, err)
+	require.NoError(t, conn.CloseNow())
+	closeSession(t, session)
 
 	out, err := sandbox.Exec(within(t, time.Minute), "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' '\\n'")
 	require.NoError(t, err)
@@ -131,6 +142,9 @@ func testCells(t *testing.T, sandbox *seer.Sandbox) {
 	mu.Lock()
 	assert.Contains(t, strings.Join(streamed, ""), "/workspace hello")
 	mu.Unlock()
+
+	assert.Equal(t, "out 0\nerr 0\nout 1\nerr 1\nend", text(t, session,
+		"import sys\nfor i in range(2):\n    print('out', i)\n    print('err', i, file=sys.stderr)\nsys.stdout.write('end')\nNone"), "both streams keep their order")
 
 	result, err := session.Exec(within(t, time.Minute), "print('before')\n1/0")
 	var raised *seer.KernelError

@@ -1,5 +1,7 @@
 def _prepare():
     """Takes on what the session has left beside the kernel's connection file."""
+    import asyncio
+    import importlib
     import json
     import os
     import sys
@@ -13,9 +15,33 @@ def _prepare():
     os.environ.update(wanted["environ"])
     if wanted["libraries"] not in sys.path:
         sys.path.append(wanted["libraries"])
+    importlib.invalidate_caches()
+    # Not now: IPython wraps the streams while a cell runs.
+    asyncio.get_running_loop().call_soon(_keep_order, sys.stdout, sys.stderr)
+
+
+def _keep_order(*streams):
+    """Sends what one stream holds back before another is written to: the kernel
+    lets each wait for a moment, and so loses their order."""
+    latest = streams[0]
+
+    def ordered(stream, write):
+        def replacement(text):
+            nonlocal latest
+            if latest is not stream:
+                latest, earlier = stream, latest
+                earlier.flush()
+            return write(text)
+
+        replacement.keeps_order = True
+        return replacement
+
+    for stream in streams:
+        if not hasattr(stream.write, "keeps_order"):
+            stream.write = ordered(stream, stream.write)
 
 
 try:
     _prepare()
 finally:
-    del _prepare
+    del _prepare, _keep_order

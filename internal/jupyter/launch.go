@@ -36,6 +36,7 @@ func ServerArgs(ip string, port int, root string) []string {
 		"--ServerApp.open_browser=False",
 		"--ServerApp.allow_root=True",
 		"--ServerApp.allow_remote_access=True",
+		"--ServerApp.allow_unauthenticated_access=False", // not even where an extension forgets to ask
 		"--ZMQChannelsWebsocketConnection.limit_rate=False",
 		"--KernelRestarter.time_to_dead=1.0",
 	}
