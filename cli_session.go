@@ -216,7 +216,19 @@ func (t cliTools) path(name string) string {
 }
 
 func (t cliTools) ReadFile(ctx context.Context, name string) ([]byte, error) {
-	return t.session.sandbox.ReadFile(ctx, t.path(name))
+	name = t.path(name)
+	info, err := fs.Stat(t.session.sandbox.FS(ctx), inRoot(name))
+	if err == nil {
+		err = readable(name, info)
+	}
+	var wrong *fs.PathError
+	if errors.As(err, &wrong) {
+		wrong.Op, wrong.Path = "read", name // as the agent knows it
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t.session.sandbox.ReadFile(ctx, name)
 }
 
 func (t cliTools) WriteFile(ctx context.Context, name string, data []byte) error {
@@ -224,13 +236,12 @@ func (t cliTools) WriteFile(ctx context.Context, name string, data []byte) error
 }
 
 func (t cliTools) ListFiles(ctx context.Context, name string) ([]fs.FileInfo, error) {
-	dir := strings.TrimPrefix(t.path(name), "/")
-	if dir == "" {
-		dir = "."
-	}
-	entries, err := fs.ReadDir(t.session.sandbox.FS(ctx), dir)
+	entries, err := fs.ReadDir(t.session.sandbox.FS(ctx), inRoot(t.path(name)))
 	return fileInfos(entries, err)
 }
+
+// inRoot is an absolute path as [fs.FS] wants it.
+func inRoot(name string) string { return path.Join(".", name) }
 
 // Upload copies from UploadDir, and from nowhere else.
 func (t cliTools) Upload(ctx context.Context, source, target string) error {
@@ -253,6 +264,21 @@ func (t cliTools) Upload(ctx context.Context, source, target string) error {
 		return fmt.Errorf("upload: %q is not inside the directory that this session uploads from", source)
 	}
 	return t.session.sandbox.Upload(ctx, resolved, t.path(target))
+}
+
+// maxAgentFile bounds what an agent reads of a file at once, in bytes; it is
+// shown far less.
+const maxAgentFile = 64 << 20
+
+// readable refuses what would fill this program's memory, or never end.
+func readable(name string, info fs.FileInfo) error {
+	if err := regular(name, info); err != nil {
+		return err
+	}
+	if info.Size() > maxAgentFile {
+		return &fs.PathError{Op: "read", Path: name, Err: fmt.Errorf("%s is too much; read a part of it with code", formatSize(info.Size()))}
+	}
+	return nil
 }
 
 func fileInfos(entries []fs.DirEntry, err error) ([]fs.FileInfo, error) {

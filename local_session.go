@@ -291,6 +291,13 @@ func (t localTools) ReadFile(_ context.Context, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer root.Close()
+	info, err := root.Stat(inside)
+	if err == nil {
+		err = readable(name, info)
+	}
+	if err != nil {
+		return nil, err
+	}
 	return root.ReadFile(inside)
 }
 

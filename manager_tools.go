@@ -113,19 +113,28 @@ func (t managerTools) ReadFrom(ctx context.Context, id, name string, offset, lim
 	}
 	err = t.use(ctx, id, "read "+name, 0, func(ctx context.Context, s *Sandbox) error {
 		info, err := fs.Stat(s.FS(ctx), strings.TrimPrefix(path.Clean(name), "/"))
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case info.IsDir():
-			return &fs.PathError{Op: "read", Path: name, Err: errors.New("is a directory")}
-		case !info.Mode().IsRegular():
-			return &fs.PathError{Op: "read", Path: name, Err: errors.New("not a regular file")}
+		}
+		if err := regular(name, info); err != nil {
+			return err
 		}
 		size = info.Size()
 		data, err = s.Command("sh", "-c", sliceScript, "slice", name, strconv.FormatInt(offset+1, 10), strconv.FormatInt(limit, 10)).Output(ctx)
 		return err
 	})
 	return data, size, err
+}
+
+// regular refuses what cannot be read to an end.
+func regular(name string, info fs.FileInfo) error {
+	switch {
+	case info.IsDir():
+		return &fs.PathError{Op: "read", Path: name, Err: errors.New("is a directory")}
+	case !info.Mode().IsRegular():
+		return &fs.PathError{Op: "read", Path: name, Err: errors.New("not a regular file")}
+	}
+	return nil
 }
 
 func (t managerTools) WriteTo(ctx context.Context, id, name string, data []byte) error {

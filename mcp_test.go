@@ -220,6 +220,15 @@ func TestMCPShell(t *testing.T) {
 		assert.True(t, call(t, agent, "upload_file", map[string]any{"path": "stolen", "source": source}).IsError, source)
 	}
 	assert.True(t, call(t, agent, "read_file", map[string]any{"path": "stolen"}).IsError)
+
+	call(t, agent, "run_command", map[string]any{"command": "truncate -s 100M large; mkfifo pipe"})
+	for path, why := range map[string]string{
+		"large": "100.0 MiB is too much", "/dev/zero": "not a regular file", "pipe": "not a regular file", "/": "is a directory", "missing": "read /workspace/missing",
+	} {
+		refused := call(t, agent, "read_file", map[string]any{"path": path})
+		assert.True(t, refused.IsError, path)
+		assert.Contains(t, words(t, refused), why)
+	}
 }
 
 func TestMCPReportsProgressAndCancels(t *testing.T) {
