@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,7 +28,8 @@ leaves.
 
 With --sandbox the agent works in one sandbox: a shell, a Python interpreter and
 files; with --session too, a notebook of that name, which grows in the sandbox
-and in ./outputs.
+and in ./outputs. One that is there already is gone on with: its cells are run
+again, so that a client that starts the command anew finds its variables.
 
 With --manage it looks after the running ones: list, info, run a command, read
 and write files, snapshot, terminate. It reaches those of --app that the other
@@ -94,6 +98,15 @@ func serveManager(cmd *cobra.Command, flags filterFlags, timeout time.Duration) 
 	return manager.ServeMCP(ctx, cmd.InOrStdin(), cmd.OutOrStdout())
 }
 
+// notebookOptions begin a notebook, or go on with the one of this name.
+func notebookOptions(name string) *seer.NotebookOptions {
+	file := filepath.Join("outputs", strings.TrimSuffix(name, ".ipynb")+".ipynb")
+	if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
+		return &seer.NotebookOptions{Resume: file}
+	}
+	return &seer.NotebookOptions{Name: name}
+}
+
 func serveMCP(ctx context.Context, cmd *cobra.Command, sandbox *seer.Sandbox, session, uploads string) (err error) {
 	var served interface {
 		Close(context.Context) error
@@ -106,7 +119,7 @@ func serveMCP(ctx context.Context, cmd *cobra.Command, sandbox *seer.Sandbox, se
 		}
 	}()
 	if session != "" {
-		notebook, err := seer.NewNotebookSession(ctx, sandbox, nil, &seer.NotebookOptions{Name: session})
+		notebook, err := seer.NewNotebookSession(ctx, sandbox, nil, notebookOptions(session))
 		if err != nil {
 			return err
 		}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -30,6 +32,34 @@ func TestAnAgentsClientStartsTheCommand(t *testing.T) {
 	require.NoError(t, session.Close())
 
 	assert.Equal(t, "here\n", invoke(t, server.env, "exec", id, "--", "echo", "here").stdout)
+	require.Zero(t, invoke(t, server.env, "rm", id).code)
+}
+
+// TestANotebookOutlivesTheClient: a client that starts the command anew goes on
+// with the notebook of that name.
+func TestANotebookOutlivesTheClient(t *testing.T) {
+	server := serveIn(t, warmDir(t))
+	id := up(t, server)
+	here := t.TempDir()
+	run := func(code string) string {
+		cmd := exec.CommandContext(t.Context(), binary, "mcp", "--sandbox", id, "--session", "findings")
+		cmd.Env, cmd.Dir = append(cleanEnviron(), server.env...), here
+		client := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, nil)
+		session, err := client.Connect(t.Context(), &mcp.CommandTransport{Command: cmd}, nil)
+		require.NoError(t, err)
+		answer, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: "execute_code", Arguments: map[string]any{"code": code}})
+		require.NoError(t, err)
+		require.NotEmpty(t, answer.Content)
+		require.NoError(t, session.Close())
+		text, ok := answer.Content[0].(*mcp.TextContent)
+		require.True(t, ok)
+		return text.Text
+	}
+	run("kept = 6")
+	assert.Equal(t, "42", run("kept * 7"))
+	data, err := os.ReadFile(filepath.Join(here, "outputs", "findings.ipynb"))
+	require.NoError(t, err)
+	assert.Contains(t, string(data), "kept * 7")
 	require.Zero(t, invoke(t, server.env, "rm", id).code)
 }
 
