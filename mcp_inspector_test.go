@@ -104,6 +104,48 @@ func TestMCPWithTheProtocolsInspector(t *testing.T) {
 	require.Error(t, err)
 }
 
+// TestSandboxToolsWithTheProtocolsInspector: a notebook's and a shell's.
+func TestSandboxToolsWithTheProtocolsInspector(t *testing.T) {
+	t.Parallel()
+	inspector(t)
+	sandbox := startSandbox(t, seer.SandboxConfig{ExecutionMode: seer.ModeNotebook})
+	call := func(server seer.MCPServer, tool string, arguments ...string) string {
+		t.Helper()
+		line := []string{"--method", "tools/call", "--tool-name", tool}
+		for _, argument := range arguments {
+			line = append(line, "--tool-arg", argument)
+		}
+		out, err := inspect(t, server, line...)
+		require.NoError(t, err)
+		return string(out)
+	}
+
+	session := startNotebook(t, sandbox, nil, seer.NotebookOptions{})
+	notebook := onlyServer(t, session)
+	assert.Len(t, inspectTools(t, notebook), 6)
+	const picture = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+	assert.Contains(t, call(notebook, "execute_code", "code=n = 6\nn * 7"), `"42"`)
+	assert.Contains(t, call(notebook, "execute_code", "code=import base64, IPython\nIPython.display.Image(base64.b64decode(\""+picture+"\"))"),
+		`"mimeType": "image/png"`)
+	call(notebook, "add_markdown", "source=# Notes")
+	cell := session.Cells()[0].ID
+	assert.Contains(t, call(notebook, "edit_cell", "cell="+cell, "source=n + 1", "run=true"), `"7"`)
+	call(notebook, "interrupt")
+	call(notebook, "restart")
+	read := call(notebook, "read_notebook")
+	for _, want := range []string{cell, "n + 1", "# Notes", "1 image(s)"} {
+		assert.Contains(t, read, want)
+	}
+
+	shell := onlyServer(t, startCLI(t, sandbox, nil, nil))
+	assert.Contains(t, call(shell, "run_command", "command=pwd"), `"/workspace\n"`)
+	assert.Contains(t, call(shell, "run_python", "code=6 * 7"), `"42"`)
+	call(shell, "write_file", "path=note.txt", "content=a note")
+	call(shell, "upload_file", "path=data.bin", "data=YWJj")
+	assert.Contains(t, call(shell, "read_file", "path=note.txt"), "a note")
+	assert.Contains(t, call(shell, "list_files"), "data.bin")
+}
+
 func TestAManagerWithTheProtocolsInspector(t *testing.T) {
 	inspector(t)
 	fake := seertest.NewServer(t)
