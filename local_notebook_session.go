@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 
 	"github.com/ajobi-uhc/seer-go/internal/mcpserver"
@@ -29,6 +31,7 @@ type LocalNotebookSession struct {
 	place  localPlace
 	file   notebookFile
 	server *localJupyter
+	placed bool // it is in the workspace directory too
 }
 
 var _ Session = (*LocalNotebookSession)(nil)
@@ -56,7 +59,7 @@ func NewLocalNotebookSession(ctx context.Context, workspace *Workspace, opts *Lo
 	setDefault(&o.MCPName, "seer-notebook")
 	s.mcpHost = newMCPHost(o.MCPName, mcpserver.Tools{Notebook: notebookTools{s.notebook}}, "", s.logger)
 	if err := s.begin(ctx, workspace); err != nil {
-		return nil, errors.Join(fmt.Errorf("start local notebook session: %w", err), s.Close(context.WithoutCancel(ctx)), file.discard())
+		return nil, errors.Join(fmt.Errorf("start local notebook session: %w", err), s.Close(context.WithoutCancel(ctx)), s.discard())
 	}
 	return s, nil
 }
@@ -69,13 +72,33 @@ func (s *LocalNotebookSession) begin(ctx context.Context, workspace *Workspace) 
 	if err != nil {
 		return err
 	}
+	shown := s.shown()
+	s.file.shared = sameFile(shown, s.file.path)
 	if err := s.start(ctx, client, s.file); err != nil {
 		return err
 	}
 	s.keep(s.file.path, s.file.save)
-	shown := filepath.Join(s.place.dir, s.file.name)
-	s.keep(shown, func(_ context.Context, data []byte) error { return replaceFile(shown, data) })
+	if !s.file.shared {
+		s.placed = true
+		s.keep(shown, func(_ context.Context, data []byte) error { return replaceFile(shown, data) })
+	}
 	return s.populate(ctx, workspace, s.file)
+}
+
+// shown is the notebook's file in the workspace directory.
+func (s *LocalNotebookSession) shown() string { return filepath.Join(s.place.dir, s.file.name) }
+
+// discard removes the files of a session that did not begin.
+func (s *LocalNotebookSession) discard() error {
+	err := s.file.discard()
+	if !s.placed || s.file.resumed {
+		return err
+	}
+	gone := os.Remove(s.shown())
+	if errors.Is(gone, fs.ErrNotExist) {
+		gone = nil
+	}
+	return errors.Join(err, gone)
 }
 
 // Setup adds a workspace, as [Session] says.

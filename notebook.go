@@ -60,12 +60,8 @@ func newNotebook(home notebookHome, file notebookFile, opts NotebookOptions, log
 // start gives the notebook a kernel, under the name that people see.
 func (n *notebook) start(ctx context.Context, server *jupyter.Server, file notebookFile) error {
 	if !file.resumed {
-		sessions, err := server.Sessions(ctx)
-		if err != nil {
-			return err
-		}
-		if slices.ContainsFunc(sessions, func(s jupyter.SessionInfo) bool { return s.Path == file.name }) {
-			return fmt.Errorf("open notebook %s: another session uses it: %w", file.name, fs.ErrExist)
+		if err := n.vacant(ctx, server, file); err != nil {
+			return fmt.Errorf("open notebook %s: %w", file.name, err)
 		}
 	}
 	kernel, err := server.OpenNotebook(ctx, file.name, "")
@@ -74,6 +70,26 @@ func (n *notebook) start(ctx context.Context, server *jupyter.Server, file noteb
 	}
 	n.kernel = kernel
 	return nil
+}
+
+// vacant makes sure that a new notebook takes nobody's place where its kernel
+// runs.
+func (n *notebook) vacant(ctx context.Context, server *jupyter.Server, file notebookFile) error {
+	sessions, err := server.Sessions(ctx)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(sessions, func(s jupyter.SessionInfo) bool { return s.Path == file.name }) {
+		return fmt.Errorf("another session uses it: %w", fs.ErrExist)
+	}
+	if file.shared {
+		return nil
+	}
+	taken, err := server.Exists(ctx, file.name)
+	if err == nil && taken {
+		err = fmt.Errorf("the workspace has a file of this name: %w", fs.ErrExist)
+	}
+	return err
 }
 
 // CellKind says what a cell of a notebook holds.

@@ -1,14 +1,17 @@
 package seer
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/ajobi-uhc/seer-go/internal/jupyter"
@@ -47,6 +50,7 @@ type notebookFile struct {
 	old  bool   // there are cells to run again
 
 	resumed bool // the file was there before
+	shared  bool // it lies where the kernel runs, too
 }
 
 // openNotebook reads or makes the notebook that the options ask for.
@@ -132,6 +136,82 @@ func replaceFile(path string, data []byte) error {
 		return errors.Join(err, os.Remove(next.Name()))
 	}
 	return nil
+}
+
+func sameFile(a, b string) bool {
+	one, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(one, other)
+}
+
+// spliceScript replaces a file by parts of itself and what it reads.
+//
+//go:embed scripts/splice.sh
+var spliceScript string
+
+// remoteFile is a file of a sandbox that is saved again and again: what has
+// not changed since the last time does not travel.
+type remoteFile struct {
+	sandbox  *Sandbox
+	path     string
+	sent     []byte // what was saved last
+	identity string // of the file then; "" = there was none
+}
+
+// save replaces the file at once. Nothing else may call it at the same time.
+func (f *remoteFile) save(ctx context.Context, data []byte) error {
+	const writtenByOthers = 9
+	err := f.splice(ctx, data)
+	var exit *ExitError
+	if errors.As(err, &exit) && exit.Code == writtenByOthers {
+		f.sent, f.identity = nil, ""
+		err = f.splice(ctx, data)
+	}
+	return err
+}
+
+func (f *remoteFile) splice(ctx context.Context, data []byte) error {
+	head := commonPrefix(f.sent, data)
+	tail := commonSuffix(f.sent[head:], data[head:])
+	cmd := f.sandbox.Command("sh", "-c", spliceScript, "splice", f.path,
+		strconv.Itoa(head), strconv.Itoa(tail), strconv.Itoa(len(data)), f.identity)
+	cmd.Stdin = bytes.NewReader(data[head : len(data)-tail])
+	identity, err := cmd.Output(ctx)
+	if err != nil {
+		return err
+	}
+	f.sent, f.identity = data, strings.TrimSpace(string(identity))
+	if f.identity == "" {
+		f.sent = nil
+	}
+	return nil
+}
+
+const compareBlock = 4096
+
+func commonPrefix(a, b []byte) int {
+	n, limit := 0, min(len(a), len(b))
+	for n+compareBlock <= limit && bytes.Equal(a[n:n+compareBlock], b[n:n+compareBlock]) {
+		n += compareBlock
+	}
+	for n < limit && a[n] == b[n] {
+		n++
+	}
+	return n
+}
+
+func commonSuffix(a, b []byte) int {
+	n, limit := 0, min(len(a), len(b))
+	for n+compareBlock <= limit && bytes.Equal(a[len(a)-n-compareBlock:len(a)-n], b[len(b)-n-compareBlock:len(b)-n]) {
+		n += compareBlock
+	}
+	for n < limit && a[len(a)-n-1] == b[len(b)-n-1] {
+		n++
+	}
+	return n
 }
 
 // keep begins to save the notebook somewhere after every change.

@@ -20,6 +20,7 @@ type NotebookSession struct {
 	*notebook
 	sandbox *Sandbox
 	file    notebookFile
+	placed  bool // it is in the sandbox
 }
 
 var _ Session = (*NotebookSession)(nil)
@@ -44,12 +45,15 @@ func NewNotebookSession(ctx context.Context, sandbox *Sandbox, workspace *Worksp
 	tools := mcpserver.Tools{Notebook: notebookTools{s.notebook}}
 	s.mcpHost = newMCPHost(name, tools, s.ModelInfoText(), s.logger)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start session: %w", err), s.Close(context.WithoutCancel(ctx)), file.discard())
+		return nil, errors.Join(fmt.Errorf("start session: %w", err), s.Close(context.WithoutCancel(ctx)), s.discard(ctx))
 	}
 	return s, nil
 }
 
 func (s *NotebookSession) begin(ctx context.Context, workspace *Workspace) error {
+	if err := workspace.validate(); err != nil {
+		return err
+	}
 	remote, err := s.sandbox.running()
 	if err != nil {
 		return err
@@ -61,14 +65,16 @@ func (s *NotebookSession) begin(ctx context.Context, workspace *Workspace) error
 	if err := workspace.apply(ctx, sandboxPlace{s.sandbox}); err != nil {
 		return err
 	}
-	remotePath := path.Join(sandboxWorkspace, s.file.name)
+	remotePath := s.remotePath()
 	if err := s.start(ctx, server, s.file); err != nil {
 		return err
 	}
-	if err := s.sandbox.WriteFile(ctx, remotePath, s.doc.Encode()); err != nil {
-		return err
+	shown := &remoteFile{sandbox: s.sandbox, path: remotePath}
+	if err := shown.save(ctx, s.doc.Encode()); err != nil {
+		return fmt.Errorf("save notebook: %w", err)
 	}
-	s.keep(remotePath, func(ctx context.Context, data []byte) error { return s.sandbox.WriteFile(ctx, remotePath, data) })
+	s.placed = true
+	s.keep(remotePath, shown.save)
 	s.keep(s.file.path, s.file.save)
 	if workspace == nil || !workspace.SkipModelPreload {
 		s.models = s.sandbox.preloadModels
@@ -76,6 +82,20 @@ func (s *NotebookSession) begin(ctx context.Context, workspace *Workspace) error
 		return err
 	}
 	return s.populate(ctx, workspace, s.file)
+}
+
+func (s *NotebookSession) remotePath() string { return path.Join(sandboxWorkspace, s.file.name) }
+
+// discard removes the files of a session that did not begin.
+func (s *NotebookSession) discard(ctx context.Context) error {
+	err := s.file.discard()
+	if !s.placed || s.file.resumed {
+		return err
+	}
+	ctx, cancel := withGrace(ctx, endTimeout)
+	defer cancel()
+	_, gone := s.sandbox.Command("rm", "-f", "--", s.remotePath()).Output(ctx)
+	return errors.Join(err, s.unlessEnded(gone))
 }
 
 // Setup adds a workspace, as [Session] says.

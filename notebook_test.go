@@ -88,6 +88,9 @@ func TestNotebookMode(t *testing.T) {
 	t.Run("death", func(t *testing.T) { t.Parallel(); testKernelDeath(t, sandbox) })
 	t.Run("side by side", func(t *testing.T) { t.Parallel(); testSideBySide(t, sandbox) })
 	t.Run("resume and fork", func(t *testing.T) { t.Parallel(); testResumeAndFork(t, sandbox) })
+	t.Run("edit while it runs", func(t *testing.T) { t.Parallel(); testEditWhileItRuns(t, sandbox) })
+	t.Run("taken names", func(t *testing.T) { t.Parallel(); testTakenNotebookNames(t, sandbox) })
+	t.Run("large", func(t *testing.T) { t.Parallel(); testLargeOutput(t, sandbox) })
 	t.Run("tools", func(t *testing.T) { t.Parallel(); testNotebookTools(t, sandbox) })
 	t.Run("closed", func(t *testing.T) { t.Parallel(); testClosedNotebook(t, sandbox) })
 	t.Run("cancel", func(t *testing.T) { t.Parallel(); testCancelThroughMCP(t, sandbox) })
@@ -336,6 +339,90 @@ func testSideBySide(t *testing.T, sandbox *seer.Sandbox) {
 		})
 	}
 	wait.Wait()
+}
+
+// A cell shows what its latest run shows, also when another had not ended.
+func testEditWhileItRuns(t *testing.T, sandbox *seer.Sandbox) {
+	begun := make(chan struct{}, 1)
+	session := startNotebook(t, sandbox, nil, seer.NotebookOptions{OnOutput: func(_ seer.Cell, o seer.Output) {
+		if strings.Contains(o.Text, "begun") {
+			begun <- struct{}{}
+		}
+	}})
+	running := make(chan error, 1)
+	go func() {
+		_, err := session.Exec(within(t, time.Minute), "import os, time\nprint('begun', flush=True)\nwhile not os.path.exists('/tmp/edited'): time.sleep(0.01)\nprint('of the old source')")
+		running <- err
+	}()
+	<-begun
+	cell := session.Cells()[0]
+	edited := make(chan error, 1)
+	go func() {
+		_, err := session.EditCell(within(t, time.Minute), cell.ID, "print('of the new source')")
+		edited <- err
+	}()
+	require.Eventually(t, func() bool { return session.Cells()[0].Outputs == nil }, time.Minute, time.Millisecond)
+	require.NoError(t, sandbox.WriteFile(t.Context(), "/tmp/edited", nil))
+	require.NoError(t, <-running)
+	require.NoError(t, <-edited)
+	shown := session.Cells()[0]
+	assert.Equal(t, "print('of the new source')", shown.Source)
+	assert.Equal(t, "of the new source\n", (&seer.Result{Outputs: shown.Outputs}).Text())
+}
+
+// A new notebook replaces nobody's file, and one that did not begin leaves none.
+func testTakenNotebookNames(t *testing.T, sandbox *seer.Sandbox) {
+	const mine = "/workspace/mine.ipynb"
+	require.NoError(t, sandbox.WriteFile(t.Context(), mine, []byte("precious")))
+	_, err := seer.NewNotebookSession(within(t, time.Minute), sandbox, nil, &seer.NotebookOptions{Name: "mine", OutputDir: t.TempDir()})
+	require.ErrorIs(t, err, os.ErrExist)
+	data, err := sandbox.ReadFile(t.Context(), mine)
+	require.NoError(t, err)
+	assert.Equal(t, "precious", string(data))
+
+	failing := &seer.Workspace{CustomInitCode: "1/0"}
+	_, err = seer.NewNotebookSession(within(t, time.Minute), sandbox, failing, &seer.NotebookOptions{Name: "again", OutputDir: t.TempDir()})
+	var raised *seer.KernelError
+	require.ErrorAs(t, err, &raised)
+	startNotebook(t, sandbox, nil, seer.NotebookOptions{Name: "again"})
+}
+
+// What is large is in the result and in both files.
+func testLargeOutput(t *testing.T, sandbox *seer.Sandbox) {
+	session := startNotebook(t, sandbox, nil, seer.NotebookOptions{Name: "large"})
+	const size = 50 << 20
+	result, err := session.Exec(within(t, time.Minute), "print('x' * (50 << 20))")
+	require.NoError(t, err)
+	assert.False(t, result.Incomplete)
+	assert.Len(t, result.Text(), size+1)
+	_, err = session.AddMarkdown("after it")
+	require.NoError(t, err)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		end, err := sandbox.Exec(t.Context(), "tail -c 1000 /workspace/large.ipynb")
+		require.NoError(c, err)
+		assert.Contains(c, end, "after it")
+	}, time.Minute, 10*time.Millisecond)
+
+	// Whatever others do to the file, the next change puts it right.
+	for _, meddle := range []string{"sed -i s/x/y/ large.ipynb", "rm large.ipynb", "echo >>large.ipynb"} {
+		_, err = sandbox.Exec(t.Context(), "cd /workspace && "+meddle)
+		require.NoError(t, err)
+		_, err = session.AddMarkdown(meddle)
+		require.NoError(t, err)
+		require.EventuallyWithT(t, func(c *assert.CollectT) {
+			end, err := sandbox.Exec(t.Context(), "tail -c 1000 /workspace/large.ipynb")
+			require.NoError(c, err)
+			assert.Contains(c, end, meddle)
+		}, time.Minute, 10*time.Millisecond)
+	}
+	closeSession(t, session)
+	local, err := os.ReadFile(session.NotebookPath())
+	require.NoError(t, err)
+	assert.Greater(t, len(local), size)
+	there, err := sandbox.ReadFile(within(t, time.Minute), "/workspace/large.ipynb")
+	require.NoError(t, err)
+	assert.True(t, string(local) == string(there), "both files are the same") //nolint:testifylint // too long to show
+	assert.Contains(t, string(local[len(local)-1000:]), "after it")
 }
 
 func testResumeAndFork(t *testing.T, sandbox *seer.Sandbox) {

@@ -75,6 +75,9 @@ func (w *Workspace) initCode() string {
 // validate finds everything that is wrong with the workspace but what depends
 // on the place.
 func (w *Workspace) validate() error {
+	if w == nil {
+		return nil
+	}
 	v := validator{}
 	for _, mounts := range []struct {
 		field string

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -46,6 +47,19 @@ func (s *Server) Sessions(ctx context.Context) ([]SessionInfo, error) {
 		return nil, fmt.Errorf("list sessions: %w", err)
 	}
 	return sessions, nil
+}
+
+// Exists reports whether there is something at a path below the server's root
+// directory.
+func (s *Server) Exists(ctx context.Context, path string) (bool, error) {
+	err := s.call(ctx, http.MethodGet, "/api/contents/"+url.PathEscape(path)+"?content=0", nil, nil)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("look for %s: %w", path, err)
+	}
+	return true, nil
 }
 
 func (s *Server) kernel(ctx context.Context, id string) (KernelInfo, error) {
