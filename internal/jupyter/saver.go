@@ -10,7 +10,7 @@ import (
 type SaverOptions struct {
 	// Interval is how long after a change the notebook is saved, together
 	// with what changed meanwhile. Zero means 250 ms. After a save that took
-	// longer, the next one waits that long.
+	// longer, the next one begins no sooner than that much later.
 	Interval time.Duration
 	// OnError is called when a save fails; it is tried again. Nil means that
 	// only Flush and Close tell.
@@ -103,12 +103,13 @@ func (s *Saver) run(ctx context.Context) {
 				s.opts.OnError(err)
 			}
 		default:
-			wait = max(s.opts.Interval, time.Since(start))
+			end := time.Now()
 			select {
 			case <-s.changes:
 			case <-ctx.Done():
 				return
 			}
+			wait = max(s.opts.Interval, end.Sub(start)-time.Since(end))
 		}
 		pause := backoff{next: wait, limit: wait}
 		if pause.sleep(ctx) != nil {
