@@ -437,7 +437,9 @@ func (n *notebook) failure(err error) error {
 		return fromException(raised)
 	case errors.Is(err, jupyter.ErrClosed):
 		return fmt.Errorf("use kernel: %w", errSessionClosed)
-	case errors.Is(err, jupyter.ErrKernelDied), errors.Is(err, jupyter.ErrKernelRestarted):
+	case errors.Is(err, jupyter.ErrKernelDied):
+		return &translatedError{err: fmt.Errorf("%w; Restart gives a new one", err), as: ErrKernelDied}
+	case errors.Is(err, jupyter.ErrKernelRestarted):
 		return &translatedError{err: err, as: ErrKernelDied}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &TimeoutError{Op: "run code", Err: err}

@@ -316,6 +316,7 @@ func testKernelDeath(t *testing.T, sandbox *seer.Sandbox) {
 	require.ErrorIs(t, err, seer.ErrKernelDied)
 	_, err = session.Exec(within(t, time.Minute), "1")
 	require.ErrorIs(t, err, seer.ErrKernelDied)
+	require.ErrorContains(t, err, "Restart gives a new one")
 	require.NoError(t, session.Restart(within(t, time.Minute)))
 	assert.Equal(t, "True", text(t, session, "begun"))
 }
