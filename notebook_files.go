@@ -4,17 +4,16 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	_ "embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/ajobi-uhc/seer-go/internal/jupyter"
+	"github.com/ajobi-uhc/seer-go/internal/modalclient"
 )
 
 // NotebookOptions adjusts [NewNotebookSession].
@@ -147,11 +146,6 @@ func sameFile(a, b string) bool {
 	return err == nil && os.SameFile(one, other)
 }
 
-// spliceScript replaces a file by parts of itself and what it reads.
-//
-//go:embed scripts/splice.sh
-var spliceScript string
-
 // remoteFile is a file of a sandbox that is saved again and again: what has
 // not changed since the last time does not travel.
 type remoteFile struct {
@@ -163,30 +157,27 @@ type remoteFile struct {
 
 // save replaces the file at once. Nothing else may call it at the same time.
 func (f *remoteFile) save(ctx context.Context, data []byte) error {
-	const writtenByOthers = 9
 	err := f.splice(ctx, data)
-	var exit *ExitError
-	if errors.As(err, &exit) && exit.Code == writtenByOthers {
+	if errors.Is(err, modalclient.ErrChanged) {
 		f.sent, f.identity = nil, ""
 		err = f.splice(ctx, data)
 	}
-	return err
+	return f.sandbox.fileError(err)
 }
 
 func (f *remoteFile) splice(ctx context.Context, data []byte) error {
-	head := commonPrefix(f.sent, data)
-	tail := commonSuffix(f.sent[head:], data[head:])
-	cmd := f.sandbox.Command("sh", "-c", spliceScript, "splice", f.path,
-		strconv.Itoa(head), strconv.Itoa(tail), strconv.Itoa(len(data)), f.identity)
-	cmd.Stdin = bytes.NewReader(data[head : len(data)-tail])
-	identity, err := cmd.Output(ctx)
+	remote, err := f.sandbox.running()
 	if err != nil {
 		return err
 	}
-	f.sent, f.identity = data, strings.TrimSpace(string(identity))
-	if f.identity == "" {
-		f.sent = nil
+	head := commonPrefix(f.sent, data)
+	tail := commonSuffix(f.sent[head:], data[head:])
+	changed := bytes.NewReader(data[head : len(data)-tail])
+	identity, err := remote.Splice(ctx, f.path, head, tail, len(data), f.identity, changed)
+	if err != nil {
+		return err
 	}
+	f.sent, f.identity = data, identity
 	return nil
 }
 

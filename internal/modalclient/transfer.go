@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,7 +29,12 @@ var (
 	unpackScript string
 	//go:embed scripts/pack.sh
 	packScript string
+	//go:embed scripts/splice.sh
+	spliceScript string
 )
+
+// ErrChanged means that somebody else has written a file in the meantime.
+var ErrChanged = errors.New("file has changed")
 
 // outcome is how a helper command ended.
 type outcome struct {
@@ -176,6 +182,27 @@ func (s *Sandbox) WriteFile(ctx context.Context, name string, r io.Reader, mode 
 		wanted = fmt.Sprintf("%o", unixMode(mode))
 	}
 	return s.helper(ctx, "write", name, []string{"sh", "-c", writeScript, "seer", operand(name), wanted}, r, io.Discard)
+}
+
+// Splice replaces a file, atomically, by its first head bytes, what r yields and
+// its last tail bytes, size bytes in all, and returns the identity of the new
+// file. Unless identity is "", it is that of the old one, or ErrChanged.
+func (s *Sandbox) Splice(ctx context.Context, name string, head, tail, size int, identity string, r io.Reader) (string, error) {
+	const op = "write"
+	if err := checkPath(op, name); err != nil {
+		return "", err
+	}
+	var made bytes.Buffer
+	args := []string{"sh", "-c", spliceScript, "seer", operand(name), strconv.Itoa(head), strconv.Itoa(tail), strconv.Itoa(size), identity}
+	result, err := s.run(ctx, ExecSpec{Args: args}, r, &made)
+	const changed = 9
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%s %s: %w", op, name, err)
+	case result.code == changed:
+		return "", fmt.Errorf("%s %s: %w", op, name, ErrChanged)
+	}
+	return strings.TrimSpace(made.String()), result.pathError(op, name)
 }
 
 func unixMode(mode fs.FileMode) uint32 {
