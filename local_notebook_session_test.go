@@ -101,3 +101,27 @@ func TestLocalNotebookWithoutJupyter(t *testing.T) {
 	require.ErrorIs(t, err, seer.ErrNotFound)
 	assert.ErrorContains(t, err, python+" -m pip install jupyter_server ipykernel")
 }
+
+// TestLocalNotebookBesideOthers: a new notebook replaces nobody's file, and may
+// grow where the code runs.
+func TestLocalNotebookBesideOthers(t *testing.T) {
+	dir := write(t, map[string]string{"mine.ipynb": "precious"})
+	open := func(name, output string) (*seer.LocalNotebookSession, error) {
+		return seer.NewLocalNotebookSession(within(t, time.Minute), nil, &seer.LocalNotebookOptions{
+			NotebookOptions: seer.NotebookOptions{Name: name, OutputDir: output}, Dir: dir, Python: jupytertest.Python(t),
+		})
+	}
+	_, err := open("mine", t.TempDir())
+	require.ErrorIs(t, err, os.ErrExist)
+	data, err := os.ReadFile(filepath.Join(dir, "mine.ipynb"))
+	require.NoError(t, err)
+	assert.Equal(t, "precious", string(data))
+
+	session, err := open("here", dir)
+	require.NoError(t, err)
+	assert.Equal(t, "2", text(t, session, "1 + 1"))
+	closeSession(t, session)
+	data, err = os.ReadFile(filepath.Join(dir, "here.ipynb"))
+	require.NoError(t, err)
+	assert.Contains(t, string(data), "1 + 1")
+}
