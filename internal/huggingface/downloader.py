@@ -11,6 +11,7 @@ as unfinished, and the next run goes on where this one was ended.
 
 import concurrent.futures
 import errno
+import fcntl
 import hashlib
 import json
 import logging
@@ -296,7 +297,19 @@ class Volume:
                 path = Path(directory) / name
                 self.concealer.check(path, path.relative_to(self.root).as_posix())
 
+    def acquire(self):
+        """Waits for other programs' downloads: only those of one server learn of each other by name.
+
+        The lock ends with the process. Volumes that are not local have none, and one server.
+        """
+        directory = os.open(self.root, os.O_RDONLY)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX)
+        except OSError:
+            os.close(directory)
+
     def fill(self):
+        self.acquire()
         if self.restore():
             if self.spec.get("rehash"):
                 self.stamp()
@@ -342,9 +355,10 @@ class Volume:
             if file["path"] in done:
                 have += file["size"]
                 continue
-            for suffix in (".part", ".whole"):
+            for path in (self.staged(file, ".part"), self.staged(file, ".whole"), self.root / self.target(file)):
                 try:
-                    have += min(self.staged(file, suffix).stat().st_size, file["size"])
+                    have += min(path.stat().st_size, file["size"])
+                    break
                 except FileNotFoundError:
                     pass
         total = sum(f["size"] for f in self.spec["files"])

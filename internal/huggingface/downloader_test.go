@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -218,10 +220,26 @@ func TestDownloadRepairs(t *testing.T) {
 
 // Killed at any byte, the next run goes on and ends with the hub's bytes.
 func TestDownloadKilled(t *testing.T) {
-	hub := hubtest.NewServer(t)
-	files := large()
-	hub.Add(hubtest.Model{ID: modelID, Files: files})
-	d := newDownload(t, hub, modelID, "")
+	t.Run("plain", func(t *testing.T) {
+		hub := hubtest.NewServer(t)
+		hub.Add(hubtest.Model{ID: modelID, Files: large()})
+		killOften(t, hub, newDownload(t, hub, modelID, ""), large())
+	})
+	t.Run("hidden", func(t *testing.T) {
+		files := large()
+		maps.Copy(files, telltale(t))
+		hub, undisturbed := conceal(t, files)
+		require.NoError(t, undisturbed.run().Err())
+		want := undisturbed.tree()
+		delete(want, ".seer/manifest.json")
+		d := newDownload(t, hub, hiddenID, "")
+		d.order.Conceal = undisturbed.order.Conceal
+		killOften(t, hub, d, want)
+	})
+}
+
+func killOften(t *testing.T, hub *hubtest.Server, d *download, want map[string][]byte) {
+	t.Helper()
 	d.order.Workers = 2
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same points every time
 	resumed := func() (n int) {
@@ -249,7 +267,7 @@ func TestDownloadKilled(t *testing.T) {
 		err := cmd.Run()
 		kill()
 		if err == nil {
-			d.holds(files)
+			d.holds(want)
 			require.NoError(t, os.RemoveAll(d.order.Root))
 			require.NoError(t, os.Mkdir(d.order.Root, 0o755))
 			continue
@@ -260,8 +278,65 @@ func TestDownloadKilled(t *testing.T) {
 	hub.OnServe(nil)
 	last := d.run()
 	require.NoError(t, last.Err(), last.Message)
-	d.holds(files)
+	d.holds(want)
 	assert.Positive(t, resumed())
+}
+
+// Programs that do not know of each other share a volume on one machine: one of
+// them downloads, and when it dies, one of the others.
+func TestDownloadsAtOnce(t *testing.T) {
+	hub := hubtest.NewServer(t)
+	files := large()
+	hub.Add(hubtest.Model{ID: modelID, Files: files})
+	d := newDownload(t, hub, modelID, "")
+	d.order.StallSeconds = 60
+	serving, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	hub.OnServe(func(int64) {
+		once.Do(func() { close(serving) })
+		<-goOn
+	})
+	first := d.start(t.Context())
+	require.NoError(t, first.Start())
+	<-serving
+
+	reports := make([]*bufio.Scanner, 9)
+	for i := range reports {
+		cmd := d.start(t.Context())
+		stdout, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		t.Cleanup(func() { _ = cmd.Wait() })
+		reports[i] = bufio.NewScanner(stdout)
+	}
+	for _, lines := range reports {
+		require.True(t, lines.Scan(), "those who wait tell of the progress")
+	}
+	require.NoError(t, first.Process.Kill())
+	require.Error(t, first.Wait())
+	close(goOn)
+
+	downloads := 0
+	for _, lines := range reports {
+		var last huggingface.Report
+		for lines.Scan() {
+			report, ok := huggingface.ParseReport(lines.Bytes())
+			require.True(t, ok, lines.Text())
+			last = report
+		}
+		require.Equal(t, "done", last.Event, last.Message)
+		if !last.Cached {
+			downloads++
+		}
+	}
+	assert.Equal(t, 1, downloads)
+	d.holds(files)
+	asked := map[string]int{}
+	for _, r := range hub.Requests() {
+		if asked[r.Path]++; r.CDN {
+			assert.LessOrEqual(t, asked[r.Path], 2, "by the one that died and by the one that took over")
+		}
+	}
 }
 
 func TestDownloadSurvives(t *testing.T) {
