@@ -32,8 +32,10 @@ type Event struct {
 	From, To string // with Moved: the commits
 }
 
-// window is the time over which a rate is taken.
-const window = 10 * time.Second
+const (
+	window = 10 * time.Second       // over which a rate is taken
+	burst  = 100 * time.Millisecond // between reports that were made at other times than they came
+)
 
 // meter turns byte counts into rates.
 type meter struct {
@@ -46,9 +48,13 @@ type sample struct {
 }
 
 // measure returns the event for a report that came at a time. Bytes of earlier
-// runs count as progress, not as speed: they are in the first sample.
+// runs count as progress, not as speed: they are in the first sample. So are
+// those of a download that was joined, whose reports so far come all at once.
 func (m *meter) measure(e Event, r huggingface.Report, at time.Time) Event {
 	e.Bytes, e.Total, e.Files, e.Of = r.Bytes, r.Total, r.Files, r.Of
+	if len(m.samples) == 1 && at.Sub(m.samples[0].at) < burst {
+		m.samples = nil
+	}
 	m.samples = append(m.samples, sample{at, r.Bytes})
 	for len(m.samples) > 2 && at.Sub(m.samples[1].at) >= window {
 		m.samples = m.samples[1:]

@@ -9,6 +9,19 @@ import (
 	"github.com/ajobi-uhc/seer-go/internal/huggingface"
 )
 
+// Who joins a download reads at once what took it minutes to say.
+func TestMeterOfWhoJoins(t *testing.T) {
+	var m meter
+	at := time.Unix(1000, 0)
+	for bytes := int64(0); bytes <= 1000; bytes += 10 {
+		assert.Zero(t, m.measure(Event{}, huggingface.Report{Bytes: bytes, Total: 2000}, at).Rate)
+		at = at.Add(time.Millisecond)
+	}
+	next := m.measure(Event{}, huggingface.Report{Bytes: 1100, Total: 2000}, at.Add(999*time.Millisecond))
+	assert.InDelta(t, 100, next.Rate, 1e-9)
+	assert.Equal(t, 9*time.Second, next.ETA)
+}
+
 func TestMeter(t *testing.T) {
 	var m meter
 	start := time.Unix(1000, 0)
