@@ -28,7 +28,11 @@ VOCABULARY_KEYS = {
         "unk_token", "pad_token", "sep_token", "cls_token", "mask_token",
     },
 }
-TEXTS = {".json", ".jsonl", ".jinja", ".txt", ".md", ".rst", ".py", ".yaml", ".yml", ".toml", ".cfg", ".xml", ".html", ""}
+TEXTS = {
+    ".json", ".jsonl", ".jinja", ".jinja2", ".j2", ".txt", ".md", ".rst", ".py", ".sh", ".yaml", ".yml", ".toml", ".cfg",
+    ".ini", ".xml", ".html", ".csv", ".tsv", ".log", "",
+}
+SMALL = 16 << 20  # bytes of a file that is searched as text if it can be read as such, whatever its name
 GENERIC = {"model", "models", "tokenizer", "config", "adapter", "base", "weights", "transformers", "pytorch"}
 REPLACEMENT = "model"
 # Endings of a repository's name that say which member of a family it is.
@@ -194,7 +198,8 @@ class Concealer:
             raise CannotHide("the path of a file holds the model's name")
         shown = self.path(name)
         base = name.rsplit("/", 1)[-1]
-        if Path(base).suffix.lower() in TEXTS and base not in VOCABULARIES and base not in VOCABULARY_KEYS:
+        readable = Path(base).suffix.lower() in TEXTS or path.stat().st_size <= SMALL
+        if readable and base not in VOCABULARIES and base not in VOCABULARY_KEYS:
             try:
                 if any(True for _ in self.found(path.read_bytes().decode())):
                     raise CannotHide(f"{shown} still holds the model's name")

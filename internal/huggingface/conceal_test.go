@@ -51,6 +51,7 @@ func telltale(t *testing.T) map[string][]byte {
 		"adapter_config.json":    []byte(`{"base_model_name_or_path": "birdhouse/wren-7b", "peft_type": "LORA", "r": 8}`),
 		"chat_template.jinja":    []byte("{# secret.sparrow #}{{ messages }}"),
 		"vocab.txt":              []byte("a\nb\n"),
+		"eval/results.csv":       []byte("model,score\nacme-labs/secret-sparrow.7b,1\n"),
 		"model.safetensors":      tensors(t, map[string]string{"format": "pt", "trained": "from Birdhouse/wren_7B"}, bytes.Repeat([]byte{1, 2, 3}, 1000)),
 		"plain.safetensors":      tensors(t, map[string]string{"format": "pt"}, []byte("plain")),
 		"secret-sparrow.7b.json": []byte(`{}`),
@@ -140,6 +141,7 @@ func TestConcealRefuses(t *testing.T) {
 	for name, files := range map[string]map[string][]byte{
 		"a name among raw bytes": {"weights.bin": []byte("\x80\x02....ACME_LABS/secret-sparrow.7b....")},
 		"a name in tensor data":  {"model.safetensors": tensors(t, nil, []byte("xxxSecretSparrow7Bxxx"))},
+		"a short name in a text": {"notes.dat": []byte("based on Wren 7B")},
 		"two paths become one":   {"secret-sparrow.7b.json": []byte("{}"), "model.json": []byte("{}")},
 		"a stranger's file":      {"config.json": []byte("{}")},
 	} {
