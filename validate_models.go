@@ -105,14 +105,9 @@ func (v *validator) hidden(index int, m ModelConfig) {
 		if m.VarName != "" && mentions(m.VarName, id) {
 			v.problem(field+".VarName", quoted(m.VarName), "gives the hidden model away; choose a neutral name")
 		}
-		for _, name := range sorted(c.Env) {
-			if mentions(name, id) || mentions(c.Env[name], id) {
-				v.problem(atKey("Env", name), "", "names a model that %s hides; the agent could read it", field)
-			}
-		}
-		for i, command := range c.SetupCommands {
-			if mentions(command, id) {
-				v.problem(at("SetupCommands", i), "", "names a model that %s hides; the agent could find it in the image", field)
+		for _, p := range c.seen() {
+			if slices.ContainsFunc(p.texts, func(text string) bool { return mentions(text, id) }) {
+				v.problem(p.field, "", "names a model that %s hides; the agent could %s", field, p.how)
 			}
 		}
 	}
@@ -121,6 +116,37 @@ func (v *validator) hidden(index int, m ModelConfig) {
 			v.problem(at("Models", i)+".Hidden", "false", "the same model is hidden as %s; hide both or neither", field)
 		}
 	}
+}
+
+// seenText is what an agent sees of a field.
+type seenText struct {
+	field string
+	texts []string
+	how   string // it sees them
+}
+
+func (c SandboxConfig) seen() []seenText {
+	var all []seenText
+	add := func(field, how string, texts ...string) { all = append(all, seenText{field, texts, how}) }
+	for _, name := range sorted(c.Env) {
+		add(atKey("Env", name), "read it", name, c.Env[name])
+	}
+	for i, name := range c.Secrets {
+		add(at("Secrets", i), "read it", name)
+	}
+	for i, command := range c.SetupCommands {
+		add(at("SetupCommands", i), "find it in the image", command)
+	}
+	for i, r := range c.Repos {
+		add(at("Repos", i), "find it in the clone", r.URL, r.Branch, r.Target, r.Install)
+	}
+	for i, m := range c.LocalFiles {
+		add(at("LocalFiles", i)+".Target", "see the path", m.Target)
+	}
+	for i, m := range c.LocalDirs {
+		add(at("LocalDirs", i)+".Target", "see the path", m.Target)
+	}
+	return all
 }
 
 // mentions reports whether text holds the repository part of a model's ID, in
