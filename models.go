@@ -45,8 +45,8 @@ func (l *launch) closeHub() {
 // downloadModel sees to it that volume i of the plan is complete.
 func (l *launch) downloadModel(ctx context.Context, title string, log func(string), i int) (string, error) {
 	volume := l.plan.Volumes[i]
-	model, base := l.cacheModel(volume)
-	cached, err := l.hub.ensure(ctx, model, base, l.modelNews(title, log))
+	model, bases := l.cacheModel(volume)
+	cached, err := l.hub.ensure(ctx, model, bases, l.modelNews(title, log))
 	if err != nil {
 		return "", err
 	}
@@ -67,22 +67,20 @@ func newModelVolume(cached *modelcache.Cached) modelVolume {
 	return v
 }
 
-// cacheModel is what a volume of the plan is to hold, and the base that was
-// declared for it; "" if it holds no adapter.
-func (s *Sandbox) cacheModel(volume plan.Volume) (model modelcache.Model, base string) {
+// cacheModel is what a volume of the plan is to hold, and the bases that were
+// declared for it; none if it holds no adapter.
+func (s *Sandbox) cacheModel(volume plan.Volume) (model modelcache.Model, bases []string) {
 	model = modelcache.Model{
 		ID: volume.Repository, Revision: volume.Revision,
 		Include: volume.Include, Exclude: volume.Exclude, Hidden: volume.Hidden,
 	}
 	for _, m := range s.config.Models {
-		if m.IsPEFT && holds(volume, m.Name, m.Revision, m) {
-			base = m.BaseModel
+		if m.IsPEFT && holds(volume, m.Name, m.Revision, m) && !slices.Contains(bases, m.BaseModel) {
+			bases = append(bases, m.BaseModel)
 		}
 	}
-	if base != "" {
-		model.Conceal = []string{base}
-	}
-	return model, base
+	model.Conceal = bases
+	return model, bases
 }
 
 // holds reports whether a volume of the plan is for a repository that m needs.

@@ -58,8 +58,8 @@ func newModelHub(client *modalclient.Client, lookup secretLookup, backend string
 
 func (h *modelHub) close() { h.transport.CloseIdleConnections() }
 
-func (h *modelHub) ensure(ctx context.Context, model modelcache.Model, base string, notify func(modelcache.Event)) (*modelcache.Cached, error) {
-	cached, err := h.cache.Ensure(ctx, modelcache.Request{Model: model, Base: base, Notify: notify})
+func (h *modelHub) ensure(ctx context.Context, model modelcache.Model, bases []string, notify func(modelcache.Event)) (*modelcache.Cached, error) {
+	cached, err := h.cache.Ensure(ctx, modelcache.Request{Model: model, Bases: bases, Notify: notify})
 	if err != nil {
 		return nil, modelError(err)
 	}

@@ -2,9 +2,7 @@ package seer
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 
 	"github.com/ajobi-uhc/seer-go/internal/modelcache"
@@ -43,7 +41,7 @@ func (s *Sandbox) keptModels() []ModelHandle {
 }
 
 // remount finds the volumes of the snapshot's models, and downloads the same
-// commits again where they were deleted.
+// commits again where they were deleted or damaged.
 func (l *launch) remount(ctx context.Context, log func(string)) (string, error) {
 	for i := range l.kept {
 		h := &l.kept[i]
@@ -70,15 +68,21 @@ func (l *launch) remount(ctx context.Context, log func(string)) (string, error) 
 	return "", nil
 }
 
+// reclaim sees to it that a volume holds the model, whole. What it cannot name
+// it cannot read again either, and takes as it is.
 func (l *launch) reclaim(ctx context.Context, log func(string), model modelcache.Model, volume *string) error {
-	_, err := l.hub.store.ReadFile(ctx, *volume, modelcache.ManifestPath)
-	if !errors.Is(err, fs.ErrNotExist) {
+	whole, unchanged, err := l.hub.cache.Inspect(ctx, *volume)
+	if err != nil {
 		return err
 	}
-	if model.ID == "" {
-		return fmt.Errorf("the volume of a hidden model was deleted, and the snapshot does not name the model: %w", ErrNotFound)
+	if unchanged || whole && model.ID == "" {
+		l.hub.cache.Used(ctx, *volume)
+		return nil
 	}
-	cached, err := l.hub.ensure(ctx, model, "", l.modelNews(stepRemount, log))
+	if model.ID == "" {
+		return fmt.Errorf("the volume of a hidden model was deleted or damaged, and the snapshot does not name the model: %w", ErrNotFound)
+	}
+	cached, err := l.hub.ensure(ctx, model, nil, l.modelNews(stepRemount, log))
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@ package seer_test
 import (
 	"bytes"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 
 	seer "github.com/ajobi-uhc/seer-go"
 	"github.com/ajobi-uhc/seer-go/internal/huggingface/hubtest"
+	"github.com/ajobi-uhc/seer-go/local"
 )
 
 func testSnapshotKeepsItsModels(t *testing.T, w *hubWorld) {
@@ -31,21 +34,61 @@ func testSnapshotKeepsItsModels(t *testing.T, w *hubWorld) {
 	require.NoError(t, err)
 	var mailed seer.Snapshot
 	require.NoError(t, json.Unmarshal(data, &mailed))
+	lastUse := func() (last time.Time) {
+		for model, err := range seer.ListModels(t.Context(), on) {
+			require.NoError(t, err)
+			if model.Name == id {
+				last = model.LastUsed
+			}
+		}
+		return last
+	}
 	for name, config := range map[string]seer.SandboxConfig{"no models": {}, "the same models": config} {
+		before := lastUse()
 		restored, err := seer.FromSnapshot(t.Context(), &mailed, config, on)
 		require.NoError(t, err, name)
 		assert.Equal(t, sandbox.ModelHandles(), restored.ModelHandles(), name)
+		assert.True(t, lastUse().After(before), name)
 		got, err := restored.ReadFile(t.Context(), restored.ModelHandles()[0].Path+"/config.json")
 		require.NoError(t, err, name)
 		assert.Equal(t, modelFiles(id)["config.json"], got, "%s: the commit of the snapshot", name)
 		terminate(t, restored)
 	}
 
+	for _, handle := range sandbox.ModelHandles() {
+		require.NoError(t, os.Truncate(filepath.Join(volumeDir(t, handle.Volume), "model.safetensors"), 5))
+	}
+	repaired, err := seer.FromSnapshot(t.Context(), &mailed, seer.SandboxConfig{}, on)
+	require.NoError(t, err)
+	for _, handle := range repaired.ModelHandles() {
+		got, err := repaired.ReadFile(t.Context(), handle.Path+"/model.safetensors")
+		require.NoError(t, err)
+		assert.Equal(t, modelFiles(id)["model.safetensors"], got, "what was damaged is repaired")
+	}
+	terminate(t, repaired)
+
 	require.NoError(t, seer.DeleteModel(t.Context(), id, on))
 	restored, err := seer.FromSnapshot(t.Context(), &mailed, seer.SandboxConfig{}, on)
 	require.NoError(t, err)
 	t.Cleanup(func() { terminate(t, restored) })
 	assert.Equal(t, sandbox.ModelHandles(), restored.ModelHandles(), "the same commit is downloaded again")
+}
+
+// volumeDir is where the local backend keeps a model's volume.
+func volumeDir(t *testing.T, volume string) string {
+	t.Helper()
+	state, err := local.StateDir()
+	require.NoError(t, err)
+	manifests, err := filepath.Glob(filepath.Join(state, "volumes", "*", ".seer", "manifest.json"))
+	require.NoError(t, err)
+	for _, path := range manifests {
+		manifest, err := os.ReadFile(path)
+		if err == nil && bytes.Contains(manifest, []byte(`"`+volume+`"`)) { // other tests delete theirs
+			return filepath.Dir(filepath.Dir(path))
+		}
+	}
+	require.FailNow(t, "no volume "+volume)
+	return ""
 }
 
 func testFromIDKnowsTheModels(t *testing.T, w *hubWorld) {

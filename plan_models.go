@@ -83,11 +83,14 @@ func planModel(ctx context.Context, hub *huggingface.Client, volume plan.Volume,
 	return m
 }
 
-// problemOf leaves the name of a hidden model out.
+// problemOf leaves the name of a hidden model and those of its files out.
 func problemOf(err error, hidden bool) string {
-	var told *huggingface.Error
-	if hidden && errors.As(err, &told) {
-		return told.Err.Error()
+	if !hidden {
+		return err.Error()
 	}
-	return err.Error()
+	var told *huggingface.Error
+	if errors.As(err, &told) {
+		err = told.Err
+	}
+	return huggingface.WithoutDetails(err).Error()
 }

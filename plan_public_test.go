@@ -204,4 +204,10 @@ func testPlanTellsWhichModelsAreThere(t *testing.T, w *hubWorld) {
 	m := plan().Models[0]
 	assert.Equal(t, seer.PlanYes, m.Cached, "a commit needs no hub")
 	assert.Contains(t, m.String(), "cached; the hub says")
+
+	w.Heal()
+	w.Add(hubtest.Model{ID: "acme-labs/Secret-2B", Files: map[string][]byte{"Secret-2B.Q4.gguf": nil, "Secret-2B.Q8.gguf": nil}})
+	config.Models = []seer.ModelConfig{{Name: "acme-labs/Secret-2B", Hidden: true}}
+	assert.NotEmpty(t, plan().Models[0].Problem)
+	assert.NotContains(t, strings.ToLower(plan().String()), "secret")
 }

@@ -21,6 +21,7 @@ var (
 	ErrOffline          = errors.New("the hub cannot be reached")
 	ErrWrongBase        = errors.New("the adapter was made for another base model")
 	ErrInvalidAnswer    = errors.New("the hub's answer makes no sense")
+	ErrTooLarge         = errors.New("a file has more than the 50 GB that the hub serves over plain HTTP; leave it out with a pattern")
 
 	ErrStalled    = errors.New("the hub stopped sending")
 	ErrCorrupt    = errors.New("a file differs from what the hub announced")
@@ -62,11 +63,16 @@ func (e *Error) Unwrap() error { return e.Err }
 // Hide returns the same error about label, with the page and the revision left
 // out: they would give the name away.
 func (e *Error) Hide(label string) *Error {
-	hidden := &Error{Op: e.Op, Model: label, RetryAfter: e.RetryAfter, Err: e.Err}
-	for _, plain := range []error{ErrWrongBase, ErrInvalidAnswer} {
-		if errors.Is(e.Err, plain) {
-			hidden.Err = plain // without details, which name models and files
+	return &Error{Op: e.Op, Model: label, RetryAfter: e.RetryAfter, Err: WithoutDetails(e.Err)}
+}
+
+// WithoutDetails returns err, or the bare error of this package in the place of
+// one whose text may name models or files.
+func WithoutDetails(err error) error {
+	for _, bare := range []error{ErrWrongBase, ErrInvalidAnswer, ErrAmbiguous, ErrTooLarge} {
+		if errors.Is(err, bare) {
+			return bare
 		}
 	}
-	return hidden
+	return err
 }

@@ -13,6 +13,10 @@ import (
 // person can choose one, as quantised variants are.
 var ErrAmbiguous = errors.New("several weights to choose from; name one with an include pattern")
 
+// maxFile is huggingface_hub's own limit, in bytes, without its protocol for
+// larger files.
+const maxFile = 50e9
+
 // Filter says which files of a repository are wanted. Patterns have the hub's
 // meaning: "*" crosses slashes, a trailing slash means everything below.
 type Filter struct {
@@ -22,8 +26,9 @@ type Filter struct {
 }
 
 // Select chooses the files to download. It is an [ErrAmbiguous] when the
-// repository holds nothing but several variants of the same weights, and an
-// [ErrFileNotFound] when nothing is left.
+// repository holds nothing but several variants of the same weights, an
+// [ErrFileNotFound] when nothing is left, and an [ErrTooLarge] when the
+// downloader could not fetch one of them.
 func (f Filter) Select(files []File) ([]File, error) {
 	var chosen []File
 	if len(f.Include) > 0 {
@@ -37,6 +42,11 @@ func (f Filter) Select(files []File) ([]File, error) {
 	}
 	if len(chosen) == 0 {
 		return nil, fmt.Errorf("%w: the patterns leave nothing to download", ErrFileNotFound)
+	}
+	for _, f := range chosen {
+		if f.Size > maxFile {
+			return nil, fmt.Errorf("%w: %s", ErrTooLarge, f.Path)
+		}
 	}
 	return chosen, nil
 }

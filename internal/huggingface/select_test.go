@@ -82,6 +82,16 @@ func TestSelectPatterns(t *testing.T) {
 	}
 }
 
+func TestSelectRefusesWhatCannotBeFetched(t *testing.T) {
+	files := []huggingface.File{{Path: "all.safetensors", Size: 50e9 + 1}, {Path: "model.safetensors", Size: 50e9}}
+	_, err := huggingface.Filter{}.Select(files)
+	require.ErrorIs(t, err, huggingface.ErrTooLarge)
+	assert.ErrorContains(t, err, "all.safetensors")
+	got, err := huggingface.Filter{Exclude: []string{"all*"}}.Select(files)
+	require.NoError(t, err)
+	assert.Len(t, got, 1)
+}
+
 func named(names ...string) []huggingface.File {
 	var files []huggingface.File
 	for _, name := range names {

@@ -37,7 +37,7 @@ type Cache struct {
 type Request struct {
 	Model  Model
 	Rehash bool             // read every byte on the volume again, which takes a sandbox
-	Base   string           // the base model declared for an adapter; "" = not an adapter
+	Bases  []string         // the base models declared for an adapter; none = not an adapter
 	Notify func(Event)      // called in order, from one goroutine at a time; nil = not called
 	Order  OrderAdjustments // for tests and unusual hubs
 }
@@ -68,18 +68,24 @@ func (c *Cache) Ensure(ctx context.Context, req Request) (*Cached, error) {
 	if err != nil {
 		return nil, describe(req.Model, err)
 	}
-	if c.Uses != nil {
-		if err := c.Uses.Touch(cached.Volume); err != nil {
-			c.log().WarnContext(ctx, "last use of a model not recorded", "volume", cached.Volume, "err", err)
-		}
-	}
+	c.Used(ctx, cached.Volume)
 	req.notify(Event{Phase: Ready, Bytes: cached.Manifest.Bytes(), Total: cached.Manifest.Bytes()})
 	return cached, nil
 }
 
+// Used records that a volume is used now.
+func (c *Cache) Used(ctx context.Context, volume string) {
+	if c.Uses == nil {
+		return
+	}
+	if err := c.Uses.Touch(volume); err != nil {
+		c.log().WarnContext(ctx, "last use of a model not recorded", "volume", volume, "err", err)
+	}
+}
+
 func (c *Cache) ensure(ctx context.Context, req Request) (*Cached, error) {
 	m := req.Model
-	if IsCommit(m.Revision) && req.Base == "" && !req.Rehash {
+	if IsCommit(m.Revision) && len(req.Bases) == 0 && !req.Rehash {
 		// A commit is what it is; the hub would have nothing to add.
 		if cached, state, err := c.look(ctx, m, m.Revision); state == intact || err != nil {
 			return cached, err
@@ -92,8 +98,8 @@ func (c *Cache) ensure(ctx context.Context, req Request) (*Cached, error) {
 	if err != nil {
 		return nil, err
 	}
-	if req.Base != "" {
-		if err := c.Hub.CheckBase(ctx, repo, req.Base); err != nil {
+	for _, base := range req.Bases {
+		if err := c.Hub.CheckBase(ctx, repo, base); err != nil {
 			return nil, err
 		}
 	}
@@ -105,8 +111,8 @@ func (c *Cache) ensure(ctx context.Context, req Request) (*Cached, error) {
 		req.notify(Event{Phase: Repairing})
 	}
 	files, err := m.filter().Select(repo.Files)
-	if m.Hidden && errors.Is(err, huggingface.ErrAmbiguous) {
-		err = huggingface.ErrAmbiguous // without the names of files, which hold the model's
+	if m.Hidden {
+		err = huggingface.WithoutDetails(err) // the names of files hold the model's
 	}
 	if err != nil {
 		return nil, err
@@ -150,11 +156,31 @@ const (
 	intact
 )
 
+// Inspect says of a volume, by its name alone, whether it holds a whole model,
+// and whether nothing was changed since its manifest was written.
+func (c *Cache) Inspect(ctx context.Context, volume string) (whole, unchanged bool, err error) {
+	_, found, err := c.inspect(ctx, volume)
+	return found == touched || found == intact, found == intact, err
+}
+
 // look says how a model's volume at a commit is, and returns the model if it
-// is touched or intact. It goes by the sizes of the files and by the times at
-// which they were changed: none after the manifest.
+// is touched or intact.
 func (c *Cache) look(ctx context.Context, m Model, commit string) (*Cached, state, error) {
 	volume := c.Namer.Volume(m, commit)
+	manifest, found, err := c.inspect(ctx, volume)
+	if err != nil || manifest == nil || manifest.Commit != commit && !m.Hidden {
+		return nil, missing, err
+	}
+	if found == damaged {
+		return nil, damaged, nil
+	}
+	return &Cached{Volume: volume, MountPath: c.Namer.MountPath(m), Commit: commit, Manifest: manifest}, found, nil
+}
+
+// inspect compares a volume with its manifest; nil = it has none. It goes by
+// the sizes of the files and by the times at which they were changed: none
+// after the manifest.
+func (c *Cache) inspect(ctx context.Context, volume string) (*Manifest, state, error) {
 	var manifest *Manifest
 	var files []FileInfo
 	group, groupCtx := errgroup.WithContext(ctx)
@@ -169,7 +195,7 @@ func (c *Cache) look(ctx context.Context, m Model, commit string) (*Cached, stat
 	if err := group.Wait(); err != nil {
 		return nil, missing, fmt.Errorf("look at volume %s: %w", volume, err)
 	}
-	if manifest == nil || manifest.Commit != commit && !m.Hidden {
+	if manifest == nil {
 		return nil, missing, nil
 	}
 	there := make(map[string]FileInfo, len(files))
@@ -180,13 +206,13 @@ func (c *Cache) look(ctx context.Context, m Model, commit string) (*Cached, stat
 	for _, f := range manifest.Files {
 		has, ok := there[f.Path]
 		if !ok || has.Size != f.Size {
-			return nil, damaged, nil
+			return manifest, damaged, nil
 		}
 		if has.ModTime.After(there[ManifestPath].ModTime) {
 			found = touched
 		}
 	}
-	return &Cached{Volume: volume, MountPath: c.Namer.MountPath(m), Commit: commit, Manifest: manifest}, found, nil
+	return manifest, found, nil
 }
 
 // manifest returns nil when a volume has none that is valid for it.

@@ -28,6 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const (
 	sparrowID = "acme-labs/Sparrow-7B"
 	wrenID    = "birdhouse/Wren-7B"
+	robinID   = "birdhouse/Robin-7B"
 	token     = "hf_secretsecretsecret"
 	weights   = "model.safetensors"
 	halfWay   = 900 << 10 // bytes that have come when half of the weights has been sent
@@ -347,16 +348,16 @@ func TestMovedBranch(t *testing.T) {
 
 func TestErrorsBeforeAnySandbox(t *testing.T) {
 	gguf := map[string][]byte{"sparrow-q4.gguf": nil, "sparrow-q8.gguf": nil}
-	adapter := map[string][]byte{"adapter_config.json": []byte(`{"base_model_name_or_path": "birdhouse/Robin-7B"}`)}
+	adapter := map[string][]byte{"adapter_config.json": []byte(`{"base_model_name_or_path": "` + robinID + `"}`)}
 	for name, test := range map[string]struct {
 		model hubtest.Model
-		base  string
+		bases []string
 		want  error
 	}{
 		"unknown":   {want: huggingface.ErrNotFound},
 		"gated":     {model: hubtest.Model{ID: sparrowID, Gated: "auto", Files: sparrow(1)}, want: huggingface.ErrGated},
 		"ambiguous": {model: hubtest.Model{ID: sparrowID, Files: gguf}, want: huggingface.ErrAmbiguous},
-		"base":      {model: hubtest.Model{ID: sparrowID, Files: adapter}, base: wrenID, want: huggingface.ErrWrongBase},
+		"base":      {model: hubtest.Model{ID: sparrowID, Files: adapter}, bases: []string{robinID, wrenID}, want: huggingface.ErrWrongBase},
 	} {
 		for _, hidden := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {
@@ -365,7 +366,7 @@ func TestErrorsBeforeAnySandbox(t *testing.T) {
 					hub.Add(test.model)
 				}
 				p := newProgram(t, hub, h)
-				_, err := p.request(t.Context(), modelcache.Request{Model: modelcache.Model{ID: sparrowID, Hidden: hidden, Conceal: []string{wrenID}}, Base: test.base})
+				_, err := p.request(t.Context(), modelcache.Request{Model: modelcache.Model{ID: sparrowID, Hidden: hidden, Conceal: []string{wrenID}}, Bases: test.bases})
 				require.ErrorIs(t, err, test.want)
 				if hidden {
 					assert.NotRegexp(t, `(?i)sparrow|acme|wren|robin`, err.Error())
