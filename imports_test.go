@@ -11,11 +11,19 @@ import (
 
 const module = "github.com/ajobi-uhc/seer-go"
 
+// goCommand is for what only the go command can tell.
+func goCommand(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it builds a program")
+	}
+	return exec.CommandContext(t.Context(), "go", args...)
+}
+
 // dependencies are all packages that a program with these imports links.
 func dependencies(t *testing.T, packages ...string) []string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-deps"}, packages...)...)
-	out, err := cmd.Output()
+	out, err := goCommand(t, append([]string{"list", "-deps"}, packages...)...).Output()
 	require.NoError(t, err)
 	return strings.Fields(string(out))
 }
@@ -47,7 +55,7 @@ func TestTheServerKnowsNothingOfTheClient(t *testing.T) {
 // TestNoBackend: a program without the local package and without credentials
 // is told the three ways out.
 func TestNoBackend(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), "go", "run", "./testdata/nobackend")
+	cmd := goCommand(t, "run", "./testdata/nobackend")
 	cmd.Env = append(cmd.Environ(), "MODAL_CONFIG_PATH=/nonexistent", "MODAL_TOKEN_ID=", "MODAL_TOKEN_SECRET=", "SEER_BACKEND=")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -130,8 +129,7 @@ func TestIsolatedSessionErrors(t *testing.T) {
 
 // TestIsolatedNeedsLocal: a program without the local package is told so.
 func TestIsolatedNeedsLocal(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), "go", "run", "./testdata/noisolation", t.TempDir())
-	out, err := cmd.CombinedOutput()
+	out, err := goCommand(t, "run", "./testdata/noisolation", t.TempDir()).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	assert.Equal(t, `start local session: invalid config: Isolated = true: needs the local backend, on Linux: import _ "github.com/ajobi-uhc/seer-go/local"`,
 		strings.TrimSpace(string(out)))
