@@ -167,6 +167,25 @@ func TestHostileArchives(t *testing.T) {
 	}
 }
 
+// A stream that begins like that of one file and goes on otherwise moves nothing
+// of this machine to the target.
+func TestHostileFileStreams(t *testing.T) {
+	outside := t.TempDir()
+	canary := filepath.Join(outside, "canary")
+	require.NoError(t, os.WriteFile(canary, []byte("alive"), 0o600))
+	for name, entries := range map[string][]tar.Header{
+		"through absolute link": {{Name: "a/canary", Typeflag: tar.TypeFifo}, {Name: "a", Typeflag: tar.TypeSymlink, Linkname: outside}},
+		"through relative link": {{Name: "a/canary", Typeflag: tar.TypeChar}, {Name: "a", Typeflag: tar.TypeSymlink, Linkname: ".."}},
+		"nothing":               {{Name: "canary", Typeflag: tar.TypeFifo}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Error(t, archive.Extract(stream(t, entries...), filepath.Join(outside, "target")))
+			assertOnly(t, outside, canary)
+			assert.NoFileExists(t, filepath.Join(outside, "target"))
+		})
+	}
+}
+
 func TestLinksAreReplacedNotFollowed(t *testing.T) {
 	outside := t.TempDir()
 	canary := filepath.Join(outside, "canary")

@@ -48,6 +48,10 @@ func Extract(r io.Reader, target string) error {
 		return err
 	}
 	name, err := local(header.Name)
+	if err == nil && filepath.Base(name) != name {
+		// Another entry may have made a link of its directory.
+		err = fmt.Errorf("entry %q is not one file alone", header.Name)
+	}
 	if err == nil {
 		err = os.Rename(filepath.Join(dir, name), target)
 	}
