@@ -36,7 +36,7 @@ func (v *validator) repos() {
 
 // redactedURL is a URL for a message: one that might hold a secret is not shown.
 func redactedURL(text string) string {
-	if strings.Contains(text, "@") {
+	if strings.ContainsAny(text, "@?#") {
 		return ""
 	}
 	return quoted(text)
