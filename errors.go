@@ -15,8 +15,10 @@ var (
 	// ErrTerminated is returned by what needs a running sandbox after it has
 	// ended. The error that wraps it says why it ended.
 	ErrTerminated = errors.New("sandbox has ended")
-	// ErrSandboxLost means that the sandbox died under a call. How the
-	// interrupted command would have ended is unknown.
+	// ErrSandboxLost means that the sandbox died, or cannot be reached any
+	// more: nobody ended it, and no limit did. How a command that it
+	// interrupted would have ended is unknown. An error that tells of its
+	// death matches ErrTerminated too.
 	ErrSandboxLost = errors.New("sandbox was lost")
 	// ErrNoGPU means that the backend has no GPU to give.
 	ErrNoGPU = errors.New("no GPU here: configure Modal credentials to run on Modal, or leave GPU empty to run on this machine's CPU")

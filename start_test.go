@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -73,6 +75,59 @@ func TestIdleTimeoutEndsTheSandbox(t *testing.T) {
 	err := sandbox.Wait(within(t, time.Minute))
 	require.ErrorIs(t, err, seer.ErrTerminated)
 	assert.ErrorContains(t, err, "IdleTimeout")
+}
+
+func TestASandboxThatDiesUnderACommandIsLost(t *testing.T) {
+	for name, kill := range map[string]func(*testing.T, *seer.Sandbox){
+		"its first process": func(t *testing.T, _ *seer.Sandbox) { killFirstProcess(t) },
+		"its own command": func(t *testing.T, sandbox *seer.Sandbox) {
+			_, _ = sandbox.Exec(t.Context(), `for p in /proc/[0-9]*; do grep -qsa 'seer-watchdo[g]' $p/cmdline && kill -KILL ${p#/proc/}; done`)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sandbox := startSandbox(t, seer.SandboxConfig{})
+			ctx := within(t, time.Minute)
+			read, stdout := io.Pipe()
+			defer read.Close()
+			cmd := sandbox.Command("sh", "-c", "echo up; exec sleep 1000")
+			cmd.Stdout = stdout
+			require.NoError(t, cmd.Start(ctx))
+			_, err := io.ReadFull(read, make([]byte, 3))
+			require.NoError(t, err)
+			kill(t, sandbox)
+
+			err = cmd.Wait()
+			require.ErrorIs(t, err, seer.ErrSandboxLost)
+			require.ErrorIs(t, err, seer.ErrTerminated)
+			var exit *seer.ExitError
+			require.NotErrorAs(t, err, &exit, "a made-up exit code")
+			_, err = sandbox.Exec(ctx, "true")
+			require.ErrorIs(t, err, seer.ErrTerminated, "the next one")
+			require.ErrorIs(t, sandbox.Wait(ctx), seer.ErrSandboxLost)
+		})
+	}
+}
+
+// killFirstProcess kills the first process of this program's only sandbox.
+func killFirstProcess(t *testing.T) {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/stat")
+	require.NoError(t, err)
+	for _, file := range files {
+		stat, _ := os.ReadFile(file) // a process may have ended
+		commandLine, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
+		_, rest, _ := strings.Cut(string(stat), ") ") // state, parent
+		if fields := strings.Fields(rest); len(fields) < 2 || fields[1] != strconv.Itoa(os.Getpid()) || string(commandLine) != "seer-sandbox\x00" {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		require.NoError(t, err)
+		process, err := os.FindProcess(pid)
+		require.NoError(t, err)
+		require.NoError(t, process.Kill())
+		return
+	}
+	t.Fatal("no sandbox runs")
 }
 
 func TestLeaseEndsAForgottenSandbox(t *testing.T) {

@@ -80,6 +80,9 @@ func (s *Sandbox) endCause(exit modalclient.Exit) error {
 	return endError(exit)
 }
 
+// errDied is the end of a sandbox that nobody asked for and no limit brought.
+var errDied = &translatedError{err: ErrTerminated, as: ErrSandboxLost}
+
 // endError says why a sandbox ended.
 func endError(exit modalclient.Exit) error {
 	switch {
@@ -90,10 +93,10 @@ func endError(exit modalclient.Exit) error {
 	case exit.Reason == modalclient.ReasonExited && exit.Code == leaseExitCode:
 		return fmt.Errorf("its lease ran out: %w", ErrTerminated)
 	case exit.Reason == modalclient.ReasonExited:
-		return fmt.Errorf("its command ended with exit status %d: %w", exit.Code, ErrTerminated)
+		return fmt.Errorf("its command ended with exit status %d: %w", exit.Code, errDied)
 	case exit.Reason == modalclient.ReasonTerminated:
 		return fmt.Errorf("it was terminated from outside: %w", ErrTerminated)
 	default:
-		return fmt.Errorf("the backend gave it up (%s): %w", exit.Message, ErrTerminated)
+		return fmt.Errorf("the backend gave it up (%s): %w", exit.Message, errDied)
 	}
 }
