@@ -86,7 +86,6 @@ type Cmd struct {
 	copies  sync.WaitGroup
 	stdout  tail
 	stderr  tail
-	active  activity
 
 	copyMu  sync.Mutex
 	copyErr error
@@ -153,7 +152,6 @@ func (c *Cmd) Start(ctx context.Context) error {
 		return c.sandbox.callError("start "+c.Args[0], err)
 	}
 	c.process, c.ctx = process, ctx
-	c.active.touch()
 	c.copyStreams()
 	return nil
 }
@@ -182,11 +180,11 @@ func (c *Cmd) copyStreams() {
 }
 
 func (c *Cmd) copyOut(to io.Writer, keep *tail, from io.Reader) {
-	writers := []io.Writer{&c.active, keep}
+	writer := io.Writer(keep)
 	if to != nil {
-		writers = append(writers, to)
+		writer = io.MultiWriter(keep, to)
 	}
-	if _, err := io.Copy(io.MultiWriter(writers...), from); err != nil {
+	if _, err := io.Copy(writer, from); err != nil {
 		c.fail(err)
 	}
 }
@@ -235,9 +233,9 @@ func (c *Cmd) finishOutput() {
 		c.copies.Wait()
 		close(ended)
 	}()
-	c.active.touch()
+	exited := time.Now()
 	for {
-		left := quietAfterExit - c.active.silence()
+		left := quietAfterExit - min(c.process.Silence(), time.Since(exited))
 		if left <= 0 {
 			c.process.CloseOutput()
 			<-ended

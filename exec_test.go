@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/seertest"
 )
 
 func TestExec(t *testing.T) {
@@ -181,6 +182,41 @@ func TestCommand(t *testing.T) {
 		cmd.Env = []string{"NOVALUE"}
 		assert.ErrorContains(t, cmd.Run(t.Context()), "NOVALUE")
 		assert.Error(t, sandbox.Command("true").Wait())
+	})
+}
+
+// slowWriter takes its first bytes late.
+type slowWriter struct {
+	bytes.Buffer
+	late time.Duration
+}
+
+func (w *slowWriter) Write(p []byte) (int, error) {
+	<-time.After(w.late)
+	w.late = 0
+	return w.Buffer.Write(p)
+}
+
+// What a background process holds open is given up after a silence. Output that
+// is merely late is none.
+func TestLateOutputIsNotLost(t *testing.T) {
+	const late, size = 3 * time.Second, 64 << 20 // more than the connection holds
+	server := seertest.NewServer(t)
+	sandbox := startOn(t, server, seer.SandboxConfig{})
+
+	t.Run("for a slow reader", func(t *testing.T) {
+		out := &slowWriter{late: late}
+		cmd := sandbox.Command("head", "-c", strconv.Itoa(size), "/dev/zero")
+		cmd.Stdout = out
+		require.NoError(t, cmd.Run(within(t, time.Minute)))
+		assert.Equal(t, size, out.Len())
+	})
+
+	t.Run("of a slow connection", func(t *testing.T) {
+		server.Delay("TaskExecStdioRead", late)
+		out, err := sandbox.Exec(within(t, time.Minute), "sleep 1000 & echo late")
+		require.NoError(t, err)
+		assert.Equal(t, "late\n", out)
 	})
 }
 

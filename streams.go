@@ -7,7 +7,6 @@ import (
 	"reflect"
 	"strings"
 	"sync"
-	"time"
 )
 
 // tail keeps the last tailSize bytes written to it.
@@ -30,29 +29,6 @@ func (t *tail) text() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return string(t.buf[max(0, len(t.buf)-tailSize):])
-}
-
-// activity remembers when something was last written to it.
-type activity struct {
-	mu   sync.Mutex
-	last time.Time
-}
-
-func (a *activity) Write(p []byte) (int, error) {
-	a.touch()
-	return len(p), nil
-}
-
-func (a *activity) touch() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.last = time.Now()
-}
-
-func (a *activity) silence() time.Duration {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return time.Since(a.last)
 }
 
 type lockedWriter struct {

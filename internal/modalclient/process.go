@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -60,7 +61,8 @@ type Process struct {
 
 	sandbox *Sandbox
 	task    *task
-	input   *input // Stdin; nil without
+	input   *input    // Stdin; nil without
+	outputs []*output // those that are not discarded
 	id      string
 	marker  string // in the environment of the command and what it starts
 	short   bool   // as in the spec
@@ -306,6 +308,16 @@ func (p *Process) wait(ctx context.Context) (*pb.TaskExecWaitResponse, error) {
 	}
 }
 
+// Silence is how long nothing has been there to read of either stream, as far
+// as the server can be asked and the readers wait.
+func (p *Process) Silence() time.Duration {
+	silence := time.Duration(math.MaxInt64)
+	for _, o := range p.outputs {
+		silence = min(silence, o.silence())
+	}
+	return silence
+}
+
 // CloseOutput ends both streams for their readers, as if the command had
 // closed them: what it left running may hold them open for ever. It is for use after Wait.
 func (p *Process) CloseOutput() {
@@ -344,17 +356,22 @@ func (p *Process) streams(spec ExecSpec) {
 	p.Stdout, p.Stderr = strings.NewReader(""), strings.NewReader("")
 	p.open.Store(1)
 	if !spec.DiscardStdout {
-		p.open.Add(1)
-		p.Stdout = &output{process: p, fd: pb.TaskExecStdioFileDescriptor_TASK_EXEC_STDIO_FILE_DESCRIPTOR_STDOUT}
+		p.Stdout = p.output(pb.TaskExecStdioFileDescriptor_TASK_EXEC_STDIO_FILE_DESCRIPTOR_STDOUT)
 	}
 	if !spec.DiscardStderr {
-		p.open.Add(1)
-		p.Stderr = &output{process: p, fd: pb.TaskExecStdioFileDescriptor_TASK_EXEC_STDIO_FILE_DESCRIPTOR_STDERR}
+		p.Stderr = p.output(pb.TaskExecStdioFileDescriptor_TASK_EXEC_STDIO_FILE_DESCRIPTOR_STDERR)
 	}
 	if spec.Stdin || spec.PTY {
 		p.input = &input{process: p}
 		p.Stdin = p.input
 	}
+}
+
+func (p *Process) output(fd pb.TaskExecStdioFileDescriptor) *output {
+	o := &output{process: p, fd: fd}
+	p.open.Add(1)
+	p.outputs = append(p.outputs, o)
+	return o
 }
 
 func (p *Process) sendHeader(header []byte, spec ExecSpec) error {

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
 	"google.golang.org/grpc"
@@ -16,6 +19,8 @@ const (
 	// round trip. Modal's own clients send up to 16 MiB.
 	stdinChunk = 4 << 20
 	firstChunk = 32 << 10 // bytes read at a time from a source that may have few
+
+	headerPatience = 30 * time.Second
 )
 
 // output reads one stream of a command, from where it was over as many
@@ -25,12 +30,17 @@ type output struct {
 	fd      pb.TaskExecStdioFileDescriptor
 
 	stream  grpc.ServerStreamingClient[pb.TaskExecStdioReadResponse]
+	heard   bool   // the stream's header has come
 	token   string // that the stream was opened with
 	attempt *attempts
 	offset  uint64
 	rest    []byte // received and not yet read
 	err     error
+	waits   atomic.Int64 // since when, in Unix nanoseconds, the server has nothing for it; 0 = unknown
 }
+
+// noMore is what waits is set to at the end of a stream.
+const noMore = -1
 
 func (o *output) Read(p []byte) (int, error) {
 	if len(p) == 0 {
@@ -71,10 +81,39 @@ func (o *output) fill() error {
 			return o.err
 		}
 		if o.rest, o.err = o.receive(); o.err != nil {
+			o.waits.Store(noMore)
 			o.process.release()
 		}
 	}
 	return nil
+}
+
+// silence is how long the server has had nothing to send to a reader that
+// waits: none while it cannot be reached, or while the reader is busy.
+func (o *output) silence() time.Duration {
+	switch since := o.waits.Load(); since {
+	case 0:
+		return 0
+	case noMore:
+		return math.MaxInt64
+	default:
+		return max(0, time.Since(time.Unix(0, since)))
+	}
+}
+
+// listen receives a message. A server's header says that the stream is there;
+// one that sends none before its first message is taken at its silence.
+func (o *output) listen() (*pb.TaskExecStdioReadResponse, error) {
+	defer o.waits.Store(0)
+	if !o.heard {
+		o.waits.Store(time.Now().Add(headerPatience).UnixNano())
+		header, err := o.stream.Header()
+		o.heard = err == nil && header != nil // else Recv knows why
+	}
+	if o.heard {
+		o.waits.Store(time.Now().UnixNano())
+	}
+	return o.stream.Recv()
 }
 
 func (o *output) receive() ([]byte, error) {
@@ -86,7 +125,7 @@ func (o *output) receive() ([]byte, error) {
 		err := o.open()
 		if err == nil {
 			var message *pb.TaskExecStdioReadResponse
-			if message, err = o.stream.Recv(); err == nil {
+			if message, err = o.listen(); err == nil {
 				o.attempt.progress()
 				o.offset += uint64(len(message.GetData()))
 				return message.GetData(), nil
@@ -95,7 +134,7 @@ func (o *output) receive() ([]byte, error) {
 				return nil, io.EOF
 			}
 		}
-		o.stream = nil
+		o.stream, o.heard = nil, false
 		if p.closed.Load() {
 			return nil, io.EOF
 		}

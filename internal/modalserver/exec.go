@@ -276,6 +276,10 @@ func (s *Server) TaskExecStdioRead(r *pb.TaskExecStdioReadRequest, stream grpc.S
 	if r.GetFileDescriptor() == pb.TaskExecStdioFileDescriptor_TASK_EXEC_STDIO_FILE_DESCRIPTOR_STDERR {
 		output = e.stderr
 	}
+	// From here on a client knows silence from a connection that is slow to come.
+	if err := stream.SendHeader(nil); err != nil {
+		return err
+	}
 	offset := int64(r.GetOffset())
 	buffer := make([]byte, chunkSize)
 	for {
