@@ -68,6 +68,26 @@ func TestRootInsideFindsNothingOfTheHost(t *testing.T) {
 	assert.Equal(t, "", sh(t, s, "find / -xdev -type s 2>/dev/null"), "no socket")
 }
 
+func TestWhatRootPutsThereLater(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("the kernel hides root's files from an unprivileged user")
+	}
+	start(t, newRuntime(t)) // there is a base
+	late := filepath.Join("/usr/local/share", "seer-test-"+rand.Text())
+	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(late)) })
+	for name, mode := range map[string]os.FileMode{"public": 0o644, "secret": 0o600, "open/secret": 0o600, "closed/public": 0o644} {
+		path := filepath.Join(late, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, []byte(name), mode))
+	}
+	require.NoError(t, os.Chmod(filepath.Join(late, "closed"), 0o700))
+
+	s := start(t, newRuntime(t))
+	assert.Equal(t, late+"/public\n", sh(t, s, "find "+late+" -type f"))
+	assert.Equal(t, "closed\nopen\npublic\n", sh(t, s, "ls "+late))
+	assert.Equal(t, "755 root\n", sh(t, s, "stat -c '%a %U' /usr/local/share"))
+}
+
 // openFiles lists what the first processes of this program's sandboxes hold.
 func openFiles(t *testing.T) string {
 	t.Helper()

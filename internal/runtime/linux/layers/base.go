@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,8 +56,18 @@ func (s *Store) ensureBase(ctx context.Context) error {
 		}
 	}
 	// Held while this program runs: no other one removes the base.
-	s.release, err = lockFile(filepath.Join(dir, "lock"), unix.LOCK_SH)
-	return err
+	release, err := lockFile(filepath.Join(dir, "lock"), unix.LOCK_SH)
+	if err != nil {
+		return err
+	}
+	mask, err := s.makeMask(ctx, dir)
+	if err != nil {
+		release()
+		return err
+	}
+	s.mask.Store(mask)
+	s.release = release
+	return nil
 }
 
 func (s *Store) makeBase(ctx context.Context, dir string) error {
@@ -64,7 +75,7 @@ func (s *Store) makeBase(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	b := &baseBuilder{host: s.host, dir: filepath.Join(w.Dir, "base")}
+	b := &baseBuilder{host: s.host, dir: filepath.Join(w.Dir, "base"), stamps: map[string]int64{}}
 	if err := b.build(ctx); err != nil {
 		return errors.Join(err, w.Remove())
 	}
@@ -93,6 +104,11 @@ func (s *Store) sweepBases() error {
 func (s *Store) Close() {
 	s.base.Lock()
 	defer s.base.Unlock()
+	if mask := s.mask.Swap(nil); mask != nil {
+		if err := mask.Remove(); err != nil {
+			s.log.Warn("remove mask of the host's files", slog.Any("cause", err))
+		}
+	}
 	if s.release != nil {
 		s.release()
 		s.release = nil
@@ -103,8 +119,9 @@ func (s *Store) Close() {
 // /etc and /var from an allow-list, and for the top-level directories what the
 // host's own permissions ask for.
 type baseBuilder struct {
-	host *host
-	dir  string
+	host   *host
+	dir    string
+	stamps map[string]int64 // when each of the host's directories last changed, by path
 }
 
 func (b *baseBuilder) build(ctx context.Context) error {
@@ -122,7 +139,7 @@ func (b *baseBuilder) build(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return b.writeStamps()
 }
 
 func (b *baseBuilder) skeleton(_ context.Context, root string) error {
@@ -258,6 +275,9 @@ func (b *baseBuilder) cover(ctx context.Context, top string) error {
 				return fs.SkipDir
 			}
 			return nil
+		}
+		if d.IsDir() {
+			b.stamps[path] = info.ModTime().UnixNano()
 		}
 		if d.IsDir() && !b.host.privileged {
 			return makeDir(filepath.Join(b.dir, path), info.Mode().Perm()|0o700)

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -60,6 +59,10 @@ func packagedPaths(info string, paths []string) (map[string]bool, error) {
 	if err != nil {
 		return nil, err
 	}
+	wanted := make(map[string]bool, len(paths))
+	for _, path := range paths {
+		wanted[path] = true
+	}
 	packaged := map[string]bool{}
 	for _, list := range lists {
 		b, err := os.ReadFile(list)
@@ -67,7 +70,7 @@ func packagedPaths(info string, paths []string) (map[string]bool, error) {
 			return nil, err
 		}
 		for line := range strings.Lines(string(b)) {
-			if path := strings.TrimSuffix(line, "\n"); slices.Contains(paths, path) {
+			if path := strings.TrimSuffix(line, "\n"); wanted[path] {
 				packaged[path] = true
 			}
 		}

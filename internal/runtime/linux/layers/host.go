@@ -15,7 +15,7 @@ import (
 )
 
 // baseVersion changes with the way the base is made.
-const baseVersion = "1"
+const baseVersion = "2"
 
 // host describes the machine's own root file system.
 type host struct {

@@ -105,13 +105,23 @@ func (s *Store) lowers(img Image) []guest.Overlay {
 	overlays := []guest.Overlay{root}
 	for _, top := range s.host.tops {
 		o := guest.Overlay{Target: "/" + top, Lower: s.having(img.Layers, top)}
-		if _, err := os.Stat(s.path(base, top)); err == nil {
-			o.Lower = append(o.Lower, filepath.Join(base, top))
+		for _, cover := range s.covers(base) {
+			if _, err := os.Stat(s.path(cover, top)); err == nil {
+				o.Lower = append(o.Lower, filepath.Join(cover, top))
+			}
 		}
 		o.Lower = append(o.Lower, "/"+top)
 		overlays = append(overlays, o)
 	}
 	return overlays
+}
+
+// covers are what lies on the host's files, the topmost first.
+func (s *Store) covers(base string) []string {
+	if mask := s.mask.Load(); mask != nil {
+		return []string{filepath.Join(mask.Within, maskName), base}
+	}
+	return []string{base}
 }
 
 func (s *Store) having(layers []string, part string) []string {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"golang.org/x/sys/unix"
@@ -32,6 +33,8 @@ type Store struct {
 
 	base    sync.Mutex // guards release, and the base while it is made
 	release func()     // of the base's lock; nil until there is one
+
+	mask atomic.Pointer[Workspace] // lies on the base; nil = hides nothing
 }
 
 // Open opens a store and removes what programs left that ended without doing
