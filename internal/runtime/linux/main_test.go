@@ -31,6 +31,10 @@ func TestMain(m *testing.M) {
 		victim()
 		return
 	}
+	if len(os.Args) > 1 && os.Args[1] == seekerArgument {
+		seekKey()
+		return
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		if dir, err := stateDir(); err != nil || tree.Remove(dir) != nil {
 			code = max(code, 1)

@@ -126,6 +126,8 @@ func explain(err error, m machine) error {
 		return &lack{m.dir + " lies on a network file system, which holds no sandbox's files", "export SEER_HOME=/var/tmp/seer", err}
 	case errors.Is(err, syscall.ENODEV) && mentions(err, "overlay"):
 		return &lack{"the kernel has not loaded overlay file systems", "sudo modprobe overlay", err}
+	case errors.Is(err, syscall.EDQUOT) && mentions(err, "keyring"):
+		return &lack{"this user has as many kernel keys as it may, and a sandbox needs one", "sudo sysctl -w kernel.keys.maxkeys=2000", err}
 	case errors.Is(err, syscall.EOPNOTSUPP) && mentions(err, "link"):
 		return &lack{"the kernel has not loaded virtual network links", "sudo modprobe veth", err}
 	}

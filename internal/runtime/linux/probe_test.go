@@ -36,6 +36,7 @@ func TestExplain(t *testing.T) {
 		"overlay":        {overlay, machine{fileSystem: unix.OVERLAYFS_SUPER_MAGIC, dir: "/x"}, "docker run -v seer:/x"},
 		"no overlay":     {fmt.Errorf("mount overlay: %w", syscall.ENODEV), machine{}, "sudo modprobe overlay"},
 		"no veth":        {fmt.Errorf("add link eth0: %w", syscall.EOPNOTSUPP), machine{}, "sudo modprobe veth"},
+		"no more keys":   {fmt.Errorf("leave session keyring: %w", syscall.EDQUOT), machine{}, "sudo sysctl -w kernel.keys.maxkeys=2000"},
 		"something else": {overlay, machine{}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -4,6 +4,7 @@ package guest
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"strconv"
@@ -57,6 +58,12 @@ func newSpawner(privileges Privileges, limits Limits) (*spawner, error) {
 }
 
 func restrict(privileges Privileges) error {
+	// What starts here would share the host's session keyring: a login's
+	// Kerberos tickets, say. Where nobody may use keys there is nothing to share.
+	_, err := unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0)
+	if err != nil && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("leave session keyring: %w", err)
+	}
 	if privileges == Mapped {
 		if err := ignoreOwners(); err != nil {
 			return err
