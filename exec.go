@@ -52,7 +52,7 @@ func (s *Sandbox) ExecPython(ctx context.Context, code string) (string, error) {
 func (s *Sandbox) bash(command string) *Cmd { return s.script("bash", shellFromStdin, command) }
 
 func (s *Sandbox) script(interpreter, fromStdin, text string) *Cmd {
-	if len(text) <= maxInlineScript {
+	if len(text) <= maxInlineScript || strings.ContainsRune(text, 0) { // an argument with a NUL byte is refused
 		return s.Command(interpreter, "-c", text)
 	}
 	cmd := s.Command(interpreter, "-c", fromStdin)

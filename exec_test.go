@@ -68,6 +68,13 @@ func TestExec(t *testing.T) {
 		assert.Equal(t, []string{strconv.Itoa(len(long)), "0"}, strings.Fields(out))
 	})
 
+	t.Run("refuses what bash would drop", func(t *testing.T) {
+		for _, command := range []string{"echo a\x00b", strings.Repeat(" ", 200<<10) + "echo a\x00b"} {
+			_, err := sandbox.Exec(t.Context(), command)
+			assert.ErrorContains(t, err, "NUL byte")
+		}
+	})
+
 	t.Run("outlives what it leaves in the background", func(t *testing.T) {
 		out, err := sandbox.Exec(within(t, time.Minute), "sleep 1000 & echo started")
 		require.NoError(t, err)

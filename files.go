@@ -48,7 +48,8 @@ func (s *Sandbox) EnsureDir(ctx context.Context, path string) error {
 
 // Upload copies a file or a directory tree of this machine to a path of the
 // sandbox, with content, mode bits and symbolic links. A tree is merged into a
-// directory that is there already. It is one stream, however many files.
+// directory that is there already, also behind a symbolic link; a file replaces
+// none. It is one stream, however many files.
 func (s *Sandbox) Upload(ctx context.Context, localPath, remotePath string) error {
 	remote, err := s.running()
 	if err != nil {
@@ -59,12 +60,17 @@ func (s *Sandbox) Upload(ctx context.Context, localPath, remotePath string) erro
 
 // upload sends local files and trees as one tar stream.
 func (s *Sandbox) upload(ctx context.Context, remote *modalclient.Sandbox, mounts []Mount) error {
+	var files []string
 	for _, m := range mounts {
-		if _, err := os.Stat(m.Source); err != nil {
+		info, err := os.Stat(m.Source)
+		if err != nil {
 			return fmt.Errorf("upload: %w", err)
 		}
 		if !strings.HasPrefix(m.Target, "/") {
 			return fmt.Errorf("upload %s: target %q is not an absolute path: %w", m.Source, m.Target, fs.ErrInvalid)
+		}
+		if !info.IsDir() {
+			files = append(files, strings.TrimPrefix(m.Target, "/"))
 		}
 	}
 	trees := make([]archive.Tree, len(mounts))
@@ -77,7 +83,7 @@ func (s *Sandbox) upload(ctx context.Context, remote *modalclient.Sandbox, mount
 		defer close(packed)
 		_ = writer.CloseWithError(archive.Tar(writer, trees...)) // the reader gets the error
 	}()
-	err := remote.Upload(ctx, reader, "/")
+	err := remote.Upload(ctx, reader, "/", files...)
 	_ = reader.CloseWithError(errors.New("upload has ended"))
 	<-packed
 	return s.fileError(err)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -159,6 +160,21 @@ func TestTreesSurviveARoundTrip(t *testing.T) {
 		got, err := os.ReadFile(target)
 		require.NoError(t, err)
 		assert.Equal(t, want, got)
+	})
+
+	t.Run("directories that are there stay", func(t *testing.T) {
+		_, err := sandbox.Exec(t.Context(), "mkdir -p /there/empty /there/real && ln -s real /there/link && touch /there/file")
+		require.NoError(t, err)
+		file := filepath.Join(root, "odd", "plain", "plain")
+		for target, want := range map[string]error{"/there/empty": syscall.EISDIR, "/there/link": syscall.EISDIR, "/there/file/below": syscall.ENOTDIR} {
+			err := sandbox.Upload(t.Context(), file, target)
+			require.ErrorIs(t, err, want)
+			assert.ErrorContains(t, err, "/there/")
+		}
+		require.NoError(t, sandbox.Upload(t.Context(), root, "/there/link"))
+		out, err := sandbox.Exec(t.Context(), "cd /there && stat -c '%n %F' empty link file && cat real/odd/quote\\'/quote\\'")
+		require.NoError(t, err)
+		assert.Equal(t, "empty directory\nlink symbolic link\nfile regular empty file\n"+strings.Repeat("quote'", 400), out)
 	})
 
 	t.Run("what is not there", func(t *testing.T) {

@@ -235,6 +235,13 @@ func (v *validator) mounts() {
 	for i, mount := range c.LocalDirs {
 		v.mount(at("LocalDirs", i), mount, true, targets)
 	}
+	for i, file := range c.LocalFiles {
+		for _, target := range sorted(targets) {
+			if target != file.Target && within(target, file.Target) && targets[file.Target] == at("LocalFiles", i) {
+				v.problem(targets[target]+".Target", quoted(target), "%s is a file, and this would lie below it; give one of them another target", at("LocalFiles", i))
+			}
+		}
+	}
 	for i, repo := range c.Repos {
 		target := repo.target()
 		if other, taken := targets[target]; taken && target != "" {

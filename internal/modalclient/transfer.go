@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,6 +36,9 @@ var (
 
 // ErrChanged means that somebody else has written a file in the meantime.
 var ErrChanged = errors.New("file has changed")
+
+// tarMember finds what tar could not unpack.
+var tarMember = regexp.MustCompile(`^tar: (.+): Cannot `)
 
 // outcome is how a helper command ended.
 type outcome struct {
@@ -133,6 +137,9 @@ func (o outcome) pathError(op, name string) error {
 		return nil
 	}
 	complaint := o.complaint()
+	if member := tarMember.FindStringSubmatch(complaint); op == "upload" && member != nil {
+		name = path.Join(name, member[1])
+	}
 	for _, known := range []struct {
 		words string
 		err   error
@@ -230,9 +237,11 @@ func (s *Sandbox) EnsureDir(ctx context.Context, name string) error {
 }
 
 // Upload unpacks a tar stream below a directory, making it if need be. Files
-// belong to the sandbox's user, with the modes of the archive.
-func (s *Sandbox) Upload(ctx context.Context, archive io.Reader, dir string) error {
-	return s.helper(ctx, "upload", dir, []string{"sh", "-c", unpackScript, "seer", operand(dir)}, archive, io.Discard)
+// belong to the sandbox's user, with the modes of the archive. It fails where
+// one of the files named here, relative to dir, is a directory in the sandbox.
+func (s *Sandbox) Upload(ctx context.Context, archive io.Reader, dir string, files ...string) error {
+	args := append([]string{"sh", "-c", unpackScript, "seer", operand(dir)}, files...)
+	return s.helper(ctx, "upload", dir, args, archive, io.Discard)
 }
 
 // Download returns a tar stream of a file or a directory. A directory's
