@@ -131,6 +131,19 @@ func TestRootInsideIsNotRootOutside(t *testing.T) {
 	assert.Less(t, len(strings.Fields(sh(t, s, "ls -d /proc/[0-9]*"))), 8, "its own processes alone")
 }
 
+func TestOtherUsersOfTheHostDoNotLookIn(t *testing.T) {
+	dir := tempDir(t)
+	newRuntimeIn(t, linux.Config{Dir: dir})
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.NotEmpty(t, entries)
+	for _, e := range entries {
+		info, err := e.Info()
+		require.NoError(t, err)
+		assert.Zero(t, info.Mode().Perm()&0o077, e.Name())
+	}
+}
+
 func TestSandboxesDoNotSeeEachOther(t *testing.T) {
 	r := newRuntime(t)
 	one, two := start(t, r), start(t, r)

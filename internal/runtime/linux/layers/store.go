@@ -47,7 +47,7 @@ func Open(dir string, privileged bool, mirror string, log *slog.Logger) (*Store,
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	for _, sub := range []string{"bases", "layers", "images", "volumes", "sandboxes", "building"} {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil { // no other user of the host looks into sandboxes
 			return nil, fmt.Errorf("open store: %w", err)
 		}
 	}
@@ -108,7 +108,7 @@ func newID() string { return strings.ToLower(rand.Text()[:16]) }
 func (s *Store) lock(how int) (func(), error) { return lockFile(s.path("lock"), how) }
 
 func lockFile(path string, how int) (func(), error) {
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o644)
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
