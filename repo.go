@@ -12,7 +12,9 @@ import (
 // RepoConfig declares a git repository to clone into the sandbox.
 type RepoConfig struct {
 	// URL is an https, http, ssh or git URL, user@host:path, or "org/repo" for
-	// a repository on GitHub. Required. It holds no password: see TokenEnv.
+	// a repository on GitHub. Required. It holds no password: see TokenEnv. Over
+	// ssh git uses the key that is in the sandbox: LocalFiles, which are copied
+	// before, may bring /root/.ssh/id_ed25519.
 	URL string `json:"url" yaml:"url"`
 	// Install is a bash command to run in the clone, such as "pip install -e ."
 	// "" means none. When it fails, Start fails with what it printed.

@@ -73,6 +73,21 @@ func TestStepsNeedOnlyEarlierOnes(t *testing.T) {
 	}
 }
 
+func TestClonesOverSSHWaitForTheirKey(t *testing.T) {
+	p := New(Input{
+		Repos: []Repo{{Name: "a", Target: "/workspace/a", SSH: true}, {Name: "b", Target: "/workspace/b", SSH: true}, {Name: "c", Target: "/workspace/c"}},
+		Files: []Mount{{Target: "/root/.ssh/id_ed25519"}, {Target: "/workspace/b/.env"}},
+	})
+	needs := map[string][]string{}
+	for _, step := range p.Steps {
+		needs[step.ID] = step.Needs
+	}
+	assert.Equal(t, []string{StepCreate, StepFiles}, needs[StepClone(0)])
+	assert.Equal(t, []string{StepCreate}, needs[StepClone(1)], "files go into it")
+	assert.Equal(t, []string{StepCreate}, needs[StepClone(2)])
+	assert.Equal(t, []string{StepCreate, StepClone(1)}, needs[StepFiles])
+}
+
 // What bills begins when everything that can be had without it is there.
 func TestModelsAreDownloadedBeforeTheSandboxIsCreated(t *testing.T) {
 	p := New(Input{Models: []Model{{Name: "a/b"}, {Name: "c/d", Base: "a/b"}}})

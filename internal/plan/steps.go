@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -49,12 +50,11 @@ func steps(in Input, volumes []Volume) []Step {
 	}
 	// Last of what costs nothing, first of what bills.
 	g.add(StepCreate, "create sandbox", prepared...)
-	for i, repo := range in.Repos {
-		g.add(StepClone(i), "clone "+repo.Name, StepCreate)
-	}
+	g.clones(false, StepCreate)
 	if len(in.Files) > 0 {
 		g.add(StepFiles, "copy files", g.filesNeed()...)
 	}
+	g.clones(true, StepCreate, StepFiles)
 	g.installs()
 	if needsDocker(in) {
 		g.add(StepDocker, "start Docker", StepCreate)
@@ -94,16 +94,32 @@ func (g *graph) add(id, title string, needs ...string) {
 	g.steps = append(g.steps, Step{ID: id, Title: title, Needs: needs})
 }
 
+// clones are those that wait for files, or the others.
+func (g *graph) clones(waiting bool, needs ...string) {
+	for i, repo := range g.in.Repos {
+		if g.waitsForFiles(repo) == waiting {
+			g.add(StepClone(i), "clone "+repo.Name, needs...)
+		}
+	}
+}
+
+// waitsForFiles: ssh finds its key among the files, unless some of them go into
+// the clone.
+func (g *graph) waitsForFiles(repo Repo) bool {
+	return repo.SSH && len(g.in.Files) > 0 && !g.filesIn(repo)
+}
+
+func (g *graph) filesIn(repo Repo) bool {
+	return slices.ContainsFunc(g.in.Files, func(m Mount) bool { return strings.HasPrefix(m.Target, repo.Target+"/") })
+}
+
 // filesNeed: git refuses to clone into a directory with files in it, so what
 // goes into a clone waits for it.
 func (g *graph) filesNeed() []string {
 	needs := []string{StepCreate}
 	for i, repo := range g.in.Repos {
-		for _, mount := range g.in.Files {
-			if strings.HasPrefix(mount.Target, repo.Target+"/") {
-				needs = append(needs, StepClone(i))
-				break
-			}
+		if g.filesIn(repo) {
+			needs = append(needs, StepClone(i))
 		}
 	}
 	return needs
