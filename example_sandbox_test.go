@@ -100,6 +100,37 @@ func ExampleSandbox_WriteFile() {
 	// true
 }
 
+func ExampleSandbox_Upload() {
+	ctx := context.Background()
+	sandbox := started(ctx)
+	defer sandbox.Terminate(ctx)
+
+	if err := sandbox.Upload(ctx, "testdata/config", "/workspace/data"); err != nil {
+		fmt.Println(err)
+	}
+	out, err := sandbox.Exec(ctx, "cd /workspace/data && ls full.* | tee list.txt")
+	fmt.Print(out, err, "\n")
+
+	back, err := os.MkdirTemp("", "data-")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(back)
+	if err := sandbox.Download(ctx, "/workspace/data", back); err != nil {
+		fmt.Println(err)
+	}
+	list, err := os.ReadFile(back + "/list.txt")
+	fmt.Print(string(list), err)
+	// Output:
+	// full.json
+	// full.yaml
+	// <nil>
+	// full.json
+	// full.yaml
+	// <nil>
+}
+
 func ExampleSandbox_FS() {
 	ctx := context.Background()
 	sandbox := started(ctx)
