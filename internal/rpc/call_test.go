@@ -346,6 +346,31 @@ def quick(): return 1
 	require.ErrorIs(t, client.Call(t.Context(), "spin", map[string]any{"word": "x"}, nil), context.DeadlineExceeded)
 }
 
+// Callers of a serial function that give up together leave it usable: one that
+// waited may get its turn just when its cancellation arrives.
+func TestSerialAfterManyCancellations(t *testing.T) {
+	server := startServer(t, newest(t).path)
+	client, _ := serve(t, server, "turns", `
+import time
+@expose(serial=True)
+def serial(word):
+    print("begin", word)
+    while word: time.sleep(0.001)
+`)
+	for round := range 5 {
+		ctx, cancel := context.WithCancel(t.Context())
+		word := fmt.Sprint("round ", round)
+		var calls errgroup.Group
+		for range 8 {
+			calls.Go(func() error { return client.Call(ctx, "serial", map[string]any{"word": word}, nil) })
+		}
+		waitForLog(t, server, "turns", "begin "+word)
+		cancel()
+		require.ErrorIs(t, calls.Wait(), context.Canceled)
+		require.NoError(t, client.Call(t.Context(), "serial", map[string]any{"word": ""}, nil))
+	}
+}
+
 func TestLargeResultsAndRequests(t *testing.T) {
 	server := startServer(t, newest(t).path)
 	client, description := serveSpec(t, server, rpc.Spec{Name: "model_tools", MaxRequest: 3 << 20, Source: `

@@ -217,6 +217,15 @@ def leave(): sys.exit("bye")
 }
 
 // A service that keeps crashing stays down, and says so.
+// A failure is told also by a service that closed its output.
+func TestClosedOutput(t *testing.T) {
+	server := startServer(t, newest(t).path)
+	client, _ := serve(t, server, "mute", "import sys\nsys.stdout.close()\nsys.stderr.close()\n@expose\ndef f(): return 1 / 0\n")
+	var failed *rpc.CallError
+	require.ErrorAs(t, client.Call(t.Context(), "f", nil, nil), &failed)
+	assert.Equal(t, "ZeroDivisionError", failed.Type)
+}
+
 func TestCrashLoopEnds(t *testing.T) {
 	server := startServer(t, newest(t).path)
 	client, _ := serve(t, server, "crash", "import os\n@expose\ndef die(): os._exit(1)\n")

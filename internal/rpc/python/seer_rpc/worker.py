@@ -34,8 +34,26 @@ class Function:
         self.target = target
         self.name = description["name"]
         self.stream = description["stream"]
-        self.lock = threading.Lock() if description["serial"] else None
+        self.turn = Turn() if description["serial"] else None
         self.binder = arguments.Binder(self.name, target)
+
+
+class Turn:
+    """The lock of a serial function. It belongs to a thread, which may let go of it twice."""
+
+    def __init__(self):
+        self.lock = threading.RLock()
+
+    def take(self, given_up):
+        while not self.lock.acquire(timeout=0.1):
+            if given_up():
+                raise CallCancelled
+
+    def leave(self):
+        try:
+            self.lock.release()
+        except RuntimeError:
+            pass  # it was let go
 
 
 class Loop:
@@ -110,7 +128,6 @@ class Connection:
             self.fail(400, {"type": "BadRequest", "message": f"{function.name}: {error}", "bases": ["ValueError"]})
             return
         try:
-            self.mark(True)
             self.service.context.copy().run(self.run, function, positional, keywords, meta)
         except CallCancelled:
             raise
@@ -139,18 +156,20 @@ class Connection:
             self.running = running
 
     def run(self, function, positional, keywords, meta):
-        if function.lock is None:
+        if function.turn is None:
             self.invoke(function, positional, keywords, meta)
             return
-        while not function.lock.acquire(timeout=0.1):
-            if self.cancelled:
-                raise CallCancelled
+        function.turn.take(lambda: self.cancelled)  # not marked as running yet, so no cancellation strikes here
         try:
-            self.invoke(function, positional, keywords, meta)
+            try:
+                self.invoke(function, positional, keywords, meta)
+            finally:
+                function.turn.leave()
         finally:
-            function.lock.release()
+            function.turn.leave()  # the one cancellation of a call may have struck just before the other
 
     def invoke(self, function, positional, keywords, meta):
+        self.mark(True)
         result = function.target(*positional, **keywords)
         if inspect.iscoroutine(result):
             result = self.wait(result)
@@ -209,7 +228,7 @@ class Connection:
         """The traceback goes to the log, type and message to the caller."""
         self.mark(True)
         shown = interface.trace(error)
-        print(shown, file=sys.stderr, flush=True)
+        tell(shown)
         answer = {"type": type(error).__name__, "message": interface.text(error), "bases": bases(error)}
         if self.service.tracebacks:
             answer["traceback"] = shown
@@ -217,6 +236,14 @@ class Connection:
 
     def fail(self, status, answer):
         wire.send_frame(self.sock, wire.ERROR, json.dumps({"status": status, "error": answer}).encode("ascii"))
+
+
+def tell(text):
+    """Writes to the log, also when the interface file has put something else in the place of sys.stderr."""
+    try:
+        print(text, file=sys.__stderr__, flush=True)
+    except (OSError, ValueError):
+        pass  # it was closed
 
 
 async def step(items):
