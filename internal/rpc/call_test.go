@@ -371,6 +371,12 @@ def serial(word):
 	}
 }
 
+func TestVeryLongTimeout(t *testing.T) {
+	server := startServer(t, newest(t).path)
+	client, _ := serveSpec(t, server, rpc.Spec{Name: "patient", Timeout: 1000 * time.Hour, Source: "@expose\ndef f(): return 1\n"})
+	require.NoError(t, client.Call(t.Context(), "f", nil, nil))
+}
+
 func TestLargeResultsAndRequests(t *testing.T) {
 	server := startServer(t, newest(t).path)
 	client, description := serveSpec(t, server, rpc.Spec{Name: "model_tools", MaxRequest: 3 << 20, Source: `
@@ -426,6 +432,11 @@ func TestMalformedRequests(t *testing.T) {
 		{"POST /s/strict/call/f HTTP/1.1\r\n" + auth + "Content-Length: 17\r\n\r\n{\"$bytes\": \"!!\"}}", "400", "BadRequest"},
 		{"POST /s/strict/call/f HTTP/1.1\r\n" + auth + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(deep)) + deep, "400", "BadRequest"},
 		{"POST /s/strict/call/f HTTP/1.1\r\n" + auth + "X-Seer-Timeout: soon\r\nContent-Length: 2\r\n\r\n{}", "400", "BadRequest"},
+		{"POST /s/strict/call/f HTTP/1.1\r\n" + auth + "X-Seer-Timeout: 1e9\r\nContent-Length: 2\r\n\r\n{}", "200", `{"result":{}}`},
+		{"POST /s/strict/call/f HTTP/1.1\r\n" + auth + "X-Seer-Timeout: nan\r\nContent-Length: 2\r\n\r\n{}", "200", `{"result":{}}`},
+		{"OPTIONS * HTTP/1.1\r\n\r\n", "401", "Unauthorized"},
+		{"CONNECT a:1 HTTP/1.1\r\n" + auth + "\r\n", "401", "Unauthorized"},
+		{"GET /admin/services/strict/logs?after=" + strings.Repeat("9", 5000) + " HTTP/1.1\r\nAuthorization: Bearer " + controlToken + "\r\n\r\n", "500", "InternalError"},
 		{"DELETE /s/strict/call/f HTTP/1.1\r\n" + auth + "\r\n", "404", "NotFound"},
 		{"POST /s/strict/call/f HTTP/1.0\r\n" + auth + "Content-Length: 2\r\n\r\n{}", "200", `{"result":{}}`},
 		{"POST /s/strict/call/f HTTP/1.1\r\nConnection: close\r\nExpect: 100-continue\r\n" + auth + "Content-Length: 2\r\n\r\n{}", "100 Continue\r\n\r\nHTTP/1.1 200", `{"result":{}}`},

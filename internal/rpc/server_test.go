@@ -6,8 +6,10 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,6 +62,18 @@ func TestErrorsOfTheFile(t *testing.T) {
 	names, err := server.Services(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, names)
+}
+
+// Who sends slowly and has no token does not keep a connection, whichever part
+// of a request is slow.
+func TestSlowStrangersAreLeft(t *testing.T) {
+	files, err := rpc.Files()
+	require.NoError(t, err)
+	dir := t.TempDir()
+	for path, data := range files {
+		writeFile(t, filepath.Join(dir, filepath.FromSlash(path)), string(data))
+	}
+	assert.Equal(t, "ok\n", runPython(t, newest(t).path, dir, nil, readFile(t, "testdata/check_slow.py")))
 }
 
 func TestSlowLoadReportsProgress(t *testing.T) {
@@ -224,6 +238,30 @@ func TestClosedOutput(t *testing.T) {
 	var failed *rpc.CallError
 	require.ErrorAs(t, client.Call(t.Context(), "f", nil, nil), &failed)
 	assert.Equal(t, "ZeroDivisionError", failed.Type)
+}
+
+func TestTimeoutWhileAServiceLoadsAgain(t *testing.T) {
+	server := startServer(t, newest(t).path)
+	source := fmt.Sprintf(`
+import os, threading
+if os.path.exists(%[1]q):
+    threading.Event().wait()
+open(%[1]q, "w").close()
+print(os.getpid())
+@expose
+def f(): pass
+`, filepath.Join(t.TempDir(), "loaded"))
+	var pid int
+	_, err := server.Load(t.Context(), rpc.Spec{
+		Name: "stuck", Token: "t", Filename: "stuck.py", Source: source, Timeout: 50 * time.Millisecond,
+	}, func(line string) {
+		_, scanErr := fmt.Sscan(line, &pid)
+		assert.NoError(t, scanErr)
+	})
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+	waitForLog(t, server, "stuck", "[server] the process of stuck was ended by SIGKILL; loading it again")
+	require.ErrorIs(t, server.Client("stuck", "t").Call(t.Context(), "f", nil, nil), context.DeadlineExceeded)
 }
 
 func TestCrashLoopEnds(t *testing.T) {

@@ -1,14 +1,19 @@
 """One HTTP/1.1 connection: bounded reading of requests, exact writing of answers."""
 
+import io
 import json
 import select
 import socket
 import socketserver
+import time
+import traceback
 
 MAX_LINE = 16 << 10
 MAX_HEADERS = 100
-IDLE = 300.0  # seconds a connection may wait for its next request
-SLOW = 30.0  # seconds a request's head may take between two packets
+IDLE = 300.0  # seconds a connection may wait for its next request,
+STRANGE = 90.0  # and for one with a right token; longer than Go's callers keep one in reserve
+SLOW = 30.0  # seconds a request's head may take
+DRAIN = 2.0  # seconds for a body nobody wanted
 
 _REASONS = {
     200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed", 409: "Conflict",
@@ -31,10 +36,26 @@ class CallerGone(ConnectionError):
     """The client hung up."""
 
 
+class Timed(socket.SocketIO):
+    """Reads from a socket until a moment, however many packets come."""
+
+    deadline = None
+
+    def readinto(self, buffer):
+        if self.deadline is not None:
+            self._sock.settimeout(max(self.deadline - time.monotonic(), 0.001))
+        return super().readinto(buffer)
+
+
 class Connection(socketserver.StreamRequestHandler):
     """Reads requests and leaves each to `respond`, which a subclass defines."""
 
     disable_nagle_algorithm = True
+
+    def setup(self):
+        super().setup()
+        self.timed, self.trusted = Timed(self.connection, "r"), False
+        self.rfile = io.BufferedReader(self.timed)
 
     def handle(self):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -49,8 +70,19 @@ class Connection(socketserver.StreamRequestHandler):
                 except Refused as refused:
                     self.keep = self.keep and not refused.close
                     self.reply(refused.status, {"error": refused.error})
+                except OSError:
+                    raise
+                except Exception:
+                    self.failed()
         except OSError:
             pass  # the client is gone or too slow
+
+    def failed(self):
+        """An error of this server itself, which its log tells."""
+        traceback.print_exc()
+        self.keep = False
+        if not self.started:
+            self.reply(500, {"error": {"type": "InternalError", "message": "the server failed"}})
 
     def finish(self):
         try:
@@ -63,20 +95,20 @@ class Connection(socketserver.StreamRequestHandler):
     def drain(self):
         """Reads some of a body nobody wanted: closing on unread data would destroy our answer on its way."""
         self.connection.shutdown(socket.SHUT_WR)
-        self.connection.settimeout(1)
-        left = min(self.unread, 4 << 20)
+        left, end = min(self.unread, 4 << 20), time.monotonic() + DRAIN
         while left > 0:
+            self.connection.settimeout(max(end - time.monotonic(), 0.001))
             part = self.connection.recv(1 << 16)
             if not part:
                 return
             left -= len(part)
 
     def read_head(self):
-        self.connection.settimeout(IDLE)
+        self.timed.deadline = time.monotonic() + (IDLE if self.trusted else STRANGE)
         line = self.read_line()
         if not line:
             return False
-        self.connection.settimeout(SLOW)
+        self.timed.deadline = time.monotonic() + SLOW
         self.keep, self.unread, self.headers = False, 0, {}
         words = line.decode("latin-1").split()
         if len(words) != 3 or words[2] not in ("HTTP/1.1", "HTTP/1.0"):
@@ -169,6 +201,7 @@ class Connection(socketserver.StreamRequestHandler):
 
     def trust(self):
         """From here on this connection may take its time; `check_caller` needs that too."""
+        self.timed.deadline, self.trusted = None, True
         self.connection.settimeout(None)
 
     def check_caller(self):

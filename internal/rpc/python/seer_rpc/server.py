@@ -35,6 +35,7 @@ from .service import Registry, Unavailable
 MAX_SPEC = 64 << 20
 MAX_REQUEST = 128 << 20
 MAX_CONNECTIONS = 1024
+ENDLESS = 2e6  # seconds, and more than poll can wait
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,128}\Z")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
@@ -78,7 +79,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 class Handler(http.Connection):
     def respond(self):
         path, _, query = self.path.partition("?")
-        parts = path.split("/")[1:]
+        parts = path.split("/")[1:] or [""]
         registry = self.server.registry
         if parts[-1] == "healthz" and (len(parts) == 1 or (len(parts) == 3 and parts[0] == "s")):
             self.health(parts, query)
@@ -129,7 +130,7 @@ class Handler(http.Connection):
         try:
             service, process = self.server.registry.enter(service, deadline)
         except Unavailable as error:
-            raise Refused(503, error.kind, str(error)) from None
+            raise Refused(504 if error.kind == "TimeoutError" else 503, error.kind, str(error)) from None
         try:
             self.run(service, process, meta, body, deadline)
         finally:
@@ -141,10 +142,10 @@ class Handler(http.Connection):
         asked = self.headers.get("x-seer-timeout")
         if asked:
             try:
-                limits.append(max(0.0, float(asked)))
+                limits.append(float(asked))
             except ValueError:
                 raise Refused(400, "BadRequest", "malformed X-Seer-Timeout") from None
-        return min((limit for limit in limits if limit is not None), default=None)
+        return min((limit for limit in limits if limit is not None and limit < ENDLESS), default=None)
 
     def run(self, service, process, meta, body, deadline):
         number, sock, clean = None, None, False
@@ -245,7 +246,7 @@ class Handler(http.Connection):
             if not all(isinstance(spec[key], str) and spec[key] for key in ("token", "filename")):
                 raise ValueError("token and filename must be texts")
             spec["source"].encode("utf-8")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise Refused(400, "BadRequest", f"malformed spec: {error}") from None
         registry, events = self.server.registry, queue.SimpleQueue()
         twin = registry.twin(name)
@@ -283,7 +284,8 @@ class Handler(http.Connection):
             self.line({"line": value})
 
     def logs(self, service, query):
-        number = int(query.get("after", ["0"])[0]) if query.get("after", ["0"])[0].isdigit() else 0
+        after = query.get("after", ["0"])[0]
+        number = int(after) if after.isdecimal() else 0
         follow = query.get("follow") == ["1"]
         self.start_lines()
         while True:
