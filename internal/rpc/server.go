@@ -34,7 +34,8 @@ type Spec struct {
 	Token string
 	// Filename is the name that tracebacks show.
 	Filename string
-	// Source is the text of the interface file.
+	// Source is the content of the interface file, in whatever encoding it
+	// declares.
 	Source string
 	// Dir is the working directory, and the first place where modules are
 	// sought; "" is the server's own directory, where none are.
@@ -71,7 +72,7 @@ func (s Spec) encode() ([]byte, error) {
 	return json.Marshal(struct {
 		Token      string            `json:"token"`
 		Filename   string            `json:"filename"`
-		Source     string            `json:"source"`
+		Source     []byte            `json:"source"` // base64: JSON has no bytes
 		Dir        string            `json:"dir,omitempty"`
 		PythonPath []string          `json:"python_path,omitempty"`
 		Env        map[string]string `json:"env,omitempty"`
@@ -82,7 +83,7 @@ func (s Spec) encode() ([]byte, error) {
 		Tracebacks bool              `json:"tracebacks,omitempty"`
 		Arrays     bool              `json:"arrays,omitempty"`
 	}{
-		s.Token, s.Filename, s.Source, s.Dir, s.PythonPath, s.Env, s.Models,
+		s.Token, s.Filename, []byte(s.Source), s.Dir, s.PythonPath, s.Env, s.Models,
 		s.Timeout.Seconds(), s.Drain.Seconds(), s.MaxRequest, s.Tracebacks, s.Arrays,
 	})
 }

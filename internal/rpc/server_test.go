@@ -41,7 +41,11 @@ func TestErrorsOfTheFile(t *testing.T) {
 		{"reserved parameter", "@expose\ndef f(_seer_service): pass\n", "Unservable", []string{"f: parameter _seer_service"}},
 		{"several", "@expose\ndef __f(): pass\n@expose\nclass C: pass\n", "Unservable", []string{"__f: names", "C: is a class"}},
 		{"unknown model", "get_model_path('gpt')\n", "ValueError", []string{"model 'gpt' is not configured"}},
+		{"no text", "@expose\ndef f(x, y=1): pass\nf.__signature__ = 5\n", "Unservable", []string{"f: has no signature", "line 1"}},
+		{"no description", "class Odd: __metadata__ = ()\n@expose\ndef f(x: Odd): pass\n", "Unservable", []string{"f: cannot be described", "line 2"}},
 		{"null byte", "x = '\x00'\n", "", nil},
+		{"not UTF-8", "x = 1\ny = '\xe9'\n", "SyntaxError", []string{`File "my/interface.py", line 2`, "utf-8"}},
+		{"odd line ends", "x = '\u2028'\r\n\f\r\nraise ValueError(x)  # here\r\n", "ValueError", []string{"line 3, in <module>\n    raise ValueError(x)  # here"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := server.Load(t.Context(), rpc.Spec{
@@ -62,6 +66,20 @@ func TestErrorsOfTheFile(t *testing.T) {
 	names, err := server.Services(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, names)
+}
+
+// Python finds the encoding of an interface file as it does that of any other.
+func TestEncodingsOfTheFile(t *testing.T) {
+	server := startServer(t, newest(t).path)
+	for name, source := range map[string]string{
+		"utf8": "@expose\ndef f(): return 'é'\n", "mark": "\ufeff@expose\ndef f(): return 'é'\n",
+		"latin1": "# -*- coding: latin-1 -*-\n@expose\ndef f(): return '\xe9'\n",
+	} {
+		client, _ := serve(t, server, name, source)
+		var text string
+		require.NoError(t, client.Call(t.Context(), "f", nil, &text), name)
+		assert.Equal(t, "é", text, name)
+	}
 }
 
 // Who sends slowly and has no token does not keep a connection, whichever part

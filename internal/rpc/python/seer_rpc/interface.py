@@ -1,7 +1,10 @@
 """Loads one interface file: what its author may use, and what came of it."""
 
+import base64
 import builtins
+import importlib.util
 import inspect
+import io
 import linecache
 import os
 import sys
@@ -86,14 +89,15 @@ def load(spec):
     builtins.expose = exposed.expose
     builtins.get_model_path = models.get_model_path
     builtins.list_configured_models = models.list_configured_models
-    filename, source = spec["filename"], spec["source"]
+    filename, source = spec["filename"], base64.b64decode(spec["source"])
     module = types.ModuleType(MODULE)
     module.__file__ = os.path.join(os.getcwd(), os.path.basename(filename))
     sys.modules[MODULE] = module
-    lines = source.splitlines(True)
-    linecache.cache[filename] = (len(source), None, lines, filename)
     try:
-        exec(compile(source, filename, "exec", dont_inherit=True), module.__dict__)
+        code = compile(source, filename, "exec", dont_inherit=True)  # bytes: Python finds the encoding, as in any file
+        lines = io.StringIO(importlib.util.decode_source(source)).readlines()
+        linecache.cache[filename] = (len(source), None, lines, filename)
+        exec(code, module.__dict__)
     except BaseException as error:
         raise LoadFailed(type(error).__name__, text(error), trace(error)) from None
     return described(exposed, filename)
@@ -109,6 +113,10 @@ def described(exposed, filename):
             description = describe.function(target, serial)
         except describe.Unservable as error:
             refused.append((target, str(error)))
+            continue
+        except Exception as error:
+            name = getattr(target, "__name__", type(target).__name__)
+            refused.append((target, f"{name}: cannot be described ({type(error).__name__}: {text(error)})"))
             continue
         if description["name"] in served:
             refused.append((target, f"{description['name']}: is exposed twice"))

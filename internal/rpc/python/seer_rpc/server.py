@@ -14,6 +14,7 @@ Whoever has no right token gets one and the same 401, whatever was asked.
 """
 
 import argparse
+import base64
 import hashlib
 import hmac
 import json
@@ -245,8 +246,8 @@ class Handler(http.Connection):
             spec = json.loads(self.read_body(MAX_SPEC))
             if not all(isinstance(spec[key], str) and spec[key] for key in ("token", "filename")):
                 raise ValueError("token and filename must be texts")
-            spec["source"].encode("utf-8")
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            base64.b64decode(spec["source"], validate=True)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise Refused(400, "BadRequest", f"malformed spec: {error}") from None
         registry, events = self.server.registry, queue.SimpleQueue()
         twin = registry.twin(name)
