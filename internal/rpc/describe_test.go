@@ -113,6 +113,35 @@ stream(n: int)
 	assert.Contains(t, markdown, "```python\nmodel_tools.embed(text: str, *, scale: float = 1.0) -> list[float]\n```")
 }
 
+// What newer Pythons can write: an alias that contains itself, type parameters,
+// an unpacked tuple.
+func TestNewerAnnotations(t *testing.T) {
+	python := newest(t)
+	if python.version < "3.12" {
+		t.Skipf("skipped: needs Python 3.12, the newest here is %s", python.version)
+	}
+	server := startServer(t, python.path)
+	client, description := serve(t, server, "model_tools", `
+type Tree = dict[str, Tree] | list[Tree] | int
+@expose
+def walk[T: (int, str)](tree: Tree, *rest: *tuple[int, ...], first: T = 0) -> Tree: return [tree, first, *rest]
+`)
+	assert.JSONEq(t, `{
+		"type": "object", "additionalProperties": false, "required": ["tree"],
+		"properties": {"tree": {"$ref": "#/$defs/Tree"}, "rest": {"type": "array", "items": {}}, "first": {"default": 0}},
+		"$defs": {"Tree": {"anyOf": [
+			{"type": "object", "additionalProperties": {"$ref": "#/$defs/Tree"}},
+			{"type": "array", "items": {"$ref": "#/$defs/Tree"}},
+			{"type": "integer"}
+		]}}
+	}`, string(description.Functions[0].InputSchema))
+	var result json.RawMessage
+	require.NoError(t, client.Call(t.Context(), "walk", map[string]any{"tree": map[string]any{"a": []int{1}}, "rest": []int{2, 3}}, &result))
+	assert.JSONEq(t, `[{"a": [1]}, 0, 2, 3]`, string(result))
+	assert.Equal(t, "[1, 0, 2]\n", runPython(t, interpreters()[0].path, installLibrary(t, description), libraryEnv(server, "model_tools"),
+		"import model_tools\nprint(model_tools.walk(1, 2))\n"))
+}
+
 // Signatures made at random: each library imports, shows what it should, and
 // passes its arguments to where Python itself would put them.
 func TestRandomSignatures(t *testing.T) {

@@ -27,7 +27,8 @@ def arrays(kind: str):
     return {
         "matrix": np.array([[1.5, np.nan], [np.inf, 2]]), "ints": np.arange(3, dtype="uint8"), "scalar": np.float32(0.5),
         "int": np.int64(7), "bool": np.bool_(True), "zero": np.zeros((0, 3)), "zerodim": np.array(4), "text": np.array(["a"]),
-        "when": np.datetime64("2024-01-02"), "half": np.float16(0.25), "wave": np.array([1j]), "big": np.array([1, 2], dtype=">i4"),
+        "when": np.datetime64("2024-01-02"), "then": np.array(["2024-01-02T03:04:05.678901234", "NaT"], "M8[ns]"),
+        "took": np.timedelta64(1500, "ps"), "half": np.float16(0.25), "wave": np.array([1j]), "big": np.array([1, 2], dtype=">i4"),
     }[kind]
 
 @expose
@@ -36,7 +37,7 @@ def mean(x: np.ndarray, weights: Optional[np.ndarray] = None) -> float:
     return np.average(x, weights=weights)
 
 @expose
-def kind(x): return type(x).__name__
+def kind(x: float): return type(x).__name__
 
 @expose
 def store(item: Item, more: List[Item] = []) -> Item:
@@ -51,7 +52,7 @@ func TestNumpyAndPydantic(t *testing.T) {
 	var raw json.RawMessage
 	for kind, want := range map[string]string{
 		"matrix": `[[1.5,"NaN"],["Infinity",2.0]]`, "ints": `[0,1,2]`, "scalar": `0.5`, "int": `7`, "bool": `true`, "zero": `[]`,
-		"zerodim": `4`, "text": `["a"]`, "when": `"2024-01-02"`, "half": `0.25`, "wave": `[[0.0,1.0]]`, "big": `[1,2]`,
+		"zerodim": `4`, "text": `["a"]`, "when": `"2024-01-02"`, "then": `["2024-01-02T03:04:05.678901",null]`, "took": `0.0`, "half": `0.25`, "wave": `[[0.0,1.0]]`, "big": `[1,2]`,
 	} {
 		require.NoError(t, client.Call(t.Context(), "arrays", map[string]any{"kind": kind}, &raw), kind)
 		assert.JSONEq(t, want, string(raw), kind)

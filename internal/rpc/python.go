@@ -21,7 +21,8 @@ var keywords = strings.Fields(`False None True and as assert async await break c
 
 func isIdentifier(name string) bool {
 	for i, r := range name {
-		if r != '_' && !unicode.IsLetter(r) && (i == 0 || !unicode.IsDigit(r) && !unicode.Is(unicode.Mn, r)) {
+		starts := r == '_' || unicode.In(r, unicode.L, unicode.Nl)
+		if !starts && (i == 0 || !unicode.In(r, unicode.Nd, unicode.Mn, unicode.Mc)) {
 			return false
 		}
 	}

@@ -23,6 +23,7 @@ assert m.defaults() == [
     math.inf, True, (1, "x"), "RED", b"\x00\"'\\", {"k": [1]}, True, True,
     "quotes \"\"\" ''' \\ \n \u2028 \U0001f600", {1}, None, 1 + 2j, 3, ((), (1,), {(1, 2): {"$bytes": 1}}), 5.0, 2.5,
 ], m.defaults()
+assert m.odd_defaults() == ["Speechless", True, True, True] and m.odd_defaults(d=3)[3]
 assert m.unknown_types() == [None, (), None, ()]
 assert len(m.clashes(*range(15))) == 15
 assert m.int("four") == 4 and m.Optional() == ["None"] and m.Optional(1) == ["1.0"]
@@ -46,6 +47,7 @@ nested = [(a, b) for a, _ in m.generator(3) for b in m.iterator(2)]
 assert len(nested) == 6
 assert m.wrapped("a", b=[1]) == {"a": "a", "b": [1.0]} and m.cached() == "x" and m.wrapped_coroutine(1) == 1
 assert m.method("x") == "xxxxx" and m.grüße(größe="ü".encode()) == "ü".encode()
+assert m.नाम() == [1, 8] and m.नाम(कीमत=2) == [2, 8]
 moment = datetime.datetime(2024, 2, 29, 12, 30, 15, 5, datetime.timezone.utc)
 assert m.records({"x": 1}, 1, {"title": "t"}, (1, "b"), [{"x": 2}], {"RED": 1, "blue": 2}) == {
     "x": 2.0, "y": 0.0, "tags": ["RED", "t", "RED", "BLUE"], "next": {"x": 1.0, "y": 0.0, "tags": [], "next": None}}

@@ -95,6 +95,21 @@ def unknown_types(x: torch.Tensor = None, y: "list[Foo]" = (), z: Foo | None = N
     return [x, y, z, a]
 
 
+class Speechless:
+    def __repr__(self):
+        raise RuntimeError("no words")
+
+
+class Mode(enum.IntFlag):
+    READ = 1
+    WRITE = 2
+
+
+@expose
+def odd_defaults(a=Speechless(), b="\udc80", c=10**5000, d: Mode = Mode.READ | Mode.WRITE):
+    return [type(a).__name__, b == "\udc80", c == 10**5000, d == 3]
+
+
 @expose
 def clashes(self, cls, function, arguments, name, call, json, list, dict, typing, Any, default, _values, print, type):
     return sorted(locals())
@@ -205,6 +220,11 @@ expose(Holder().method)
 @expose
 def grüße(größe: typing.Union[str, bytes, None] = None):
     return größe
+
+
+@expose
+def नाम(कीमत: builtins_int = 1, Ⅷ=8):
+    return [कीमत, Ⅷ]
 
 
 @expose

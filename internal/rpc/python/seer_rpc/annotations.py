@@ -117,7 +117,7 @@ def strip(annotation):
             annotation = annotation.__origin__
         elif hasattr(annotation, "__supertype__"):
             annotation = annotation.__supertype__
-        elif type(annotation).__name__ == "TypeAliasType":
+        elif is_alias(annotation):
             annotation = annotation.__value__
         elif name in ("Required", "NotRequired", "ReadOnly", "Final", "ClassVar"):
             annotation = typing.get_args(annotation)[0]
@@ -161,7 +161,12 @@ def fields(annotation):
     return found
 
 
-def tree(annotation):
+def is_alias(annotation):
+    return type(annotation).__name__ == "TypeAliasType"
+
+
+def tree(annotation, inside=()):
+    """`inside` has the aliases that are being spelled: one may contain itself."""
     if annotation is inspect.Parameter.empty:
         return {"name": "Any"}
     if annotation is typing.Any:
@@ -170,12 +175,14 @@ def tree(annotation):
         return _unknown()
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if hasattr(annotation, "__metadata__"):
-        return dict(tree(annotation.__origin__), inexact=True)
+        return dict(tree(annotation.__origin__, inside), inexact=True)
+    if any(annotation is alias for alias in inside) or getattr(annotation, "__unpacked__", False):
+        return _unknown()
     stripped = strip(annotation)
     if stripped is not annotation:
-        return dict(tree(stripped), inexact=True)
+        return dict(tree(stripped, (*inside, annotation)), inexact=True)
     if origin in UNION_TYPES:
-        return {"name": "Union", "args": [tree(arg) for arg in args]}
+        return {"name": "Union", "args": [tree(arg, inside) for arg in args]}
     if origin is typing.Literal:
         if all(type(value) in (str, int, bool, bytes, type(None)) for value in args):
             return {"name": "Literal", "values": [json.loads(values.dumps(value)) for value in args]}
@@ -187,11 +194,11 @@ def tree(annotation):
         return {"name": _NAMES[plain]}
     if plain is tuple:
         if len(args) == 2 and args[1] is Ellipsis:
-            return {"name": "tuple", "args": [tree(args[0])], "variadic": True}
-        return {"name": "tuple", "args": [tree(arg) for arg in args if arg != ()]}
+            return {"name": "tuple", "args": [tree(args[0], inside)], "variadic": True}
+        return {"name": "tuple", "args": [tree(arg, inside) for arg in args if arg != ()]}
     for name, origins in (("list", LIST_ORIGINS), ("dict", DICT_ORIGINS), ("set", SET_ORIGINS)):
         if plain in origins:
-            spelt = {"name": "frozenset" if plain is frozenset else name, "args": [tree(arg) for arg in args]}
+            spelt = {"name": "frozenset" if plain is frozenset else name, "args": [tree(arg, inside) for arg in args]}
             return spelt if plain.__name__ == spelt["name"] else dict(spelt, inexact=True)
     if issubclass(plain, pathlib.PurePath):
         return {"name": "pathlib.Path"}
@@ -222,6 +229,10 @@ class Schemas:
             return {"description": text(annotation)}
         if hasattr(annotation, "__metadata__"):
             return self.annotated(annotation)
+        if is_alias(annotation):
+            return self.define(annotation, lambda: self.of(annotation.__value__))
+        if getattr(annotation, "__unpacked__", False):
+            return {}
         stripped = strip(annotation)
         if stripped is not annotation:
             return self.of(stripped)
@@ -301,6 +312,8 @@ class Schemas:
         return schema
 
     def enumeration(self, plain):
+        if issubclass(plain, enum.Flag):
+            return self.described(plain, {"type": "integer"})
         return self.described(plain, {"enum": [plain_constant(member) for member in plain]})
 
     def dataclass(self, plain):

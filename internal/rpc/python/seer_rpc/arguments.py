@@ -241,7 +241,7 @@ def fit_enum(value, plain):
 def fit_float(value):
     if isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if value in ("NaN", "Infinity", "-Infinity"):
+    if isinstance(value, str) and value in ("NaN", "Infinity", "-Infinity"):
         return float(value)
     return value
 

@@ -23,7 +23,9 @@ STREAMS = (
     collections.abc.AsyncIterator, collections.abc.AsyncGenerator,
 )
 
-_LITERALS = (bool, int, float, str, bytes, complex, type(None))
+MAX_INT_BITS = 14_000  # longer ones Python refuses to write as text
+
+_LITERALS = (bool, float, bytes, complex, type(None))
 
 
 class Unservable(Exception):
@@ -124,11 +126,21 @@ def default(value):
     """A default that a library can write down, or only the text of it."""
     if literal(value):
         return {"value": json.loads(values.dumps(value)), "literal": True}
-    shown = str(value) if isinstance(value, enum.Enum) else re.sub(r" at 0x[0-9a-f]+", "", repr(value))
-    return {"text": shown[:200], "literal": False}
+    return {"text": words(value)[:200], "literal": False}
+
+
+def words(value):
+    try:
+        return str(value) if isinstance(value, enum.Enum) else re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+    except Exception:
+        return f"<{type(value).__name__}>"
 
 
 def literal(value, depth=0):
+    if type(value) is int:
+        return value.bit_length() < MAX_INT_BITS
+    if type(value) is str:
+        return value.isascii() or not re.search("[\ud800-\udfff]", value)  # no JSON reader keeps half a character
     if type(value) in _LITERALS:
         return True
     if depth > 8:

@@ -202,6 +202,8 @@ class _Encoder:
         if self.tagged and self.arrays and kind in "biufc" and getattr(value, "ndim", 0) > 0:
             data = base64.b64encode(value.tobytes()).decode("ascii")
             return {"$ndarray": {"dtype": value.dtype.str, "shape": list(value.shape), "data": data}}
+        if kind in "Mm" and value.dtype.str.endswith(("[ns]", "[ps]", "[fs]", "[as]")):  # else they become plain numbers
+            value = value.astype(value.dtype.str[:3] + "[us]")
         listed = value.tolist()
         if type(listed) is type(value):
             raise Unsendable(f"has dtype {value.dtype}, which has no JSON form")
