@@ -1,7 +1,6 @@
 package mcpserver
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 
@@ -24,8 +23,8 @@ type Functions interface {
 
 func (s *Server) functions(f Functions) {
 	for _, function := range f.Functions() {
-		tool := &mcp.Tool{Name: function.Name, Description: function.Description, InputSchema: inputSchema(function.Input)}
-		s.mcp.AddTool(tool, func(ctx context.Context, request *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		tool := &mcp.Tool{Name: function.Name, Description: function.Description, InputSchema: function.Input}
+		s.add(tool, func(ctx context.Context, request *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 			ctx, stop := s.bound(ctx)
 			defer stop()
 			progress := watch(ctx, request)
@@ -41,16 +40,16 @@ func (s *Server) functions(f Functions) {
 	}
 }
 
-// inputSchema is a schema that the SDK takes: it panics at one that is not of
-// an object, or that annotates parameters with headers in a way it forbids.
-func inputSchema(schema json.RawMessage) any {
-	var object struct {
-		Type string `json:"type"`
-	}
-	if json.Unmarshal(schema, &object) != nil || object.Type != "object" || bytes.Contains(schema, []byte(`"x-mcp-header"`)) {
-		return json.RawMessage(`{"type":"object"}`)
-	}
-	return schema
+// add gives a tool to the SDK, which panics at a schema that it does not take.
+// Schemas come from a sandbox: the tool then goes without.
+func (s *Server) add(tool *mcp.Tool, handler mcp.ToolHandler) {
+	defer func() {
+		if recover() != nil {
+			tool.InputSchema = json.RawMessage(`{"type":"object"}`)
+			s.mcp.AddTool(tool, handler)
+		}
+	}()
+	s.mcp.AddTool(tool, handler)
 }
 
 // valueText is a string as it is, and anything else as JSON.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -39,6 +40,10 @@ func TestFunctions(t *testing.T) {
 		{Name: "missing"},
 		{Name: "broken", Input: json.RawMessage(`{`)},
 		{Name: "list", Input: json.RawMessage(`{"type":"array"}`)},
+		{Name: "number", Input: json.RawMessage(`{"type":"object","properties":{"x":{"default":1` + strings.Repeat("0", 400) + `}}}`)},
+		{Name: "case", Input: json.RawMessage(`{"Type":"object"}`)},
+		{Name: "deep", Input: json.RawMessage(`{"type":"object","x":` + strings.Repeat("[", 2000) + strings.Repeat("]", 2000) + `}`)},
+		{Name: "escaped", Input: json.RawMessage(`{"type":"object","properties":{"x":{"type":"object","x-mcp-heade\u0072":"Bad Header"}}}`)},
 		{Name: "header", Input: json.RawMessage(`{"type":"object","properties":{"x":{"type":"object","x-mcp-header":"Bad Header"}}}`)},
 	}}, nil)
 	schemas := map[string]string{}
@@ -49,7 +54,7 @@ func TestFunctions(t *testing.T) {
 		schemas[tool.Name] = string(schema)
 	}
 	assert.JSONEq(t, `{"type":"object","properties":{"x":{"enum":[1,2]}}}`, schemas["echo"])
-	for _, name := range []string{"missing", "broken", "list", "header"} {
+	for _, name := range []string{"missing", "broken", "list", "number", "case", "deep", "escaped", "header"} {
 		assert.JSONEq(t, `{"type":"object"}`, schemas[name], name)
 	}
 	for name, want := range map[string]string{"echo": `{"x":1}`, "text": "two\nlines", "nothing": "null", "fail": "no such layer"} {

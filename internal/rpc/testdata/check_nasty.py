@@ -23,7 +23,7 @@ assert m.defaults() == [
     math.inf, True, (1, "x"), "RED", b"\x00\"'\\", {"k": [1]}, True, True,
     "quotes \"\"\" ''' \\ \n \u2028 \U0001f600", {1}, None, 1 + 2j, 3, ((), (1,), {(1, 2): {"$bytes": 1}}), 5.0, 2.5,
 ], m.defaults()
-assert m.odd_defaults() == ["Speechless", True, True, True] and m.odd_defaults(d=3)[3]
+assert m.odd_defaults() == ["Speechless", True, True, True, True] and m.odd_defaults(d=3)[3]
 assert m.unknown_types() == [None, (), None, ()]
 assert len(m.clashes(*range(15))) == 15
 assert m.int("four") == 4 and m.Optional() == ["None"] and m.Optional(1) == ["1.0"]

@@ -106,8 +106,8 @@ class Mode(enum.IntFlag):
 
 
 @expose
-def odd_defaults(a=Speechless(), b="\udc80", c=10**5000, d: Mode = Mode.READ | Mode.WRITE):
-    return [type(a).__name__, b == "\udc80", c == 10**5000, d == 3]
+def odd_defaults(a=Speechless(), b="\udc80", c=10**400, d: Mode = Mode.READ | Mode.WRITE, e=10**5000):
+    return [type(a).__name__, b == "\udc80", c == 10**400, d == 3, e == 10**5000]
 
 
 @expose

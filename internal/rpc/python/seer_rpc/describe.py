@@ -23,7 +23,7 @@ STREAMS = (
     collections.abc.AsyncIterator, collections.abc.AsyncGenerator,
 )
 
-MAX_INT_BITS = 14_000  # longer ones Python refuses to write as text
+MAX_INT_BITS = 1023  # of longer ones, many a reader of JSON makes an infinity or an error
 
 _LITERALS = (bool, float, bytes, complex, type(None))
 
@@ -138,7 +138,7 @@ def words(value):
 
 def literal(value, depth=0):
     if type(value) is int:
-        return value.bit_length() < MAX_INT_BITS
+        return value.bit_length() <= MAX_INT_BITS
     if type(value) is str:
         return value.isascii() or not re.search("[\ud800-\udfff]", value)  # no JSON reader keeps half a character
     if type(value) in _LITERALS:
