@@ -36,6 +36,12 @@ func TestServicesSideBySide(t *testing.T) { // D25
 	assert.Equal(t, []string{"one", "two"}, names)
 	assert.Equal(t, "one two\n", execText(t, localSession(t, one.Library(), two.Library()), "import one, two; print(one.who(), two.who())"))
 
+	changed := one.Library()
+	changed.Env["OTHER"] = "other"
+	clear(changed.Files)
+	assert.NotContains(t, one.Library().Env, "OTHER", "what is handed out is a copy")
+	assert.NotEmpty(t, one.Library().Files)
+
 	require.NoError(t, two.Remove(t.Context()))
 	require.NoError(t, two.Remove(t.Context()), "may be called again")
 	_, err = scoped.Service(t.Context(), "two")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"time"
 
 	"github.com/ajobi-uhc/seer-go/internal/mcpserver"
@@ -78,7 +79,11 @@ func (v *Service) Functions() []Function {
 // standard library only, Python 3.9 and newer. List it in
 // [Workspace.Libraries]. Its source holds no secret; address and token are in
 // its Env.
-func (v *Service) Library() Library { return v.library }
+func (v *Service) Library() Library {
+	library := v.library
+	library.Files, library.Env = maps.Clone(library.Files), maps.Clone(library.Env)
+	return library
+}
 
 // Prompt describes the functions to an agent.
 func (v *Service) Prompt() string { return v.description.Prompt() }
