@@ -71,6 +71,7 @@ for value in (
     assert back == value and type(back) is type(value), (value, back)
     assert m.same_type(value) == repr(value) or isinstance(value, (set, frozenset)), (value, m.same_type(value))
 assert math.isnan(m.echo(math.nan)) and math.isnan(m.echo([math.nan])[0])
+assert m.stamps() == [datetime.datetime(2024, 1, 2, 3, 4, 5, 6), None]
 assert m.echo(range(3)) == [0, 1, 2] and m.echo(bytearray(b"x")) == b"x"
 
 

@@ -248,6 +248,22 @@ def echo(value):
     return value
 
 
+class Stamp(datetime.datetime):
+    """Such as pandas has."""
+
+    def isoformat(self):
+        return super().isoformat() + "000"
+
+
+class NoTime(Stamp):
+    __eq__, __ne__, __hash__ = lambda self, other: False, lambda self, other: True, None
+
+
+@expose
+def stamps():
+    return [Stamp(2024, 1, 2, 3, 4, 5, 6), NoTime(1, 1, 1)]
+
+
 @expose
 def same_type(value: Any) -> str:
     return repr(value)

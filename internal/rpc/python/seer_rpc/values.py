@@ -136,7 +136,9 @@ class _Encoder:
         if isinstance(value, (bytes, bytearray, memoryview)):
             return self.tag("$bytes", base64.b64encode(value).decode("ascii"))
         if isinstance(value, datetime.datetime):
-            return self.tag("$datetime", value.isoformat())
+            if value != value:  # pandas has one that is no time
+                return None
+            return self.tag("$datetime", datetime.datetime.isoformat(value))  # its own may write nanoseconds
         if isinstance(value, datetime.date):
             return self.tag("$date", value.isoformat())
         if isinstance(value, datetime.time):
