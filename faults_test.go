@@ -2,6 +2,7 @@ package seer_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,8 @@ type kindOfFault struct {
 	deadline time.Duration // of each operation; 0 = a generous one
 	survived bool          // no operation may fail of it
 	long     bool          // left out when tests are to be short
+
+	ofStreams bool // no other RPC can go wrong like this
 }
 
 // hurried is the deadline where something hangs until it. An operation that is
@@ -44,46 +47,58 @@ var kindsOfFault = []kindOfFault{
 	{name: "stalls", deadline: hurried, inflict: func(s *seertest.Server, rpc string) { s.Stall(rpc, 1) }},
 	{name: "answers late", deadline: hurried, long: true, inflict: func(s *seertest.Server, rpc string) { s.AnswerLate(rpc, 1) }},
 	{name: "loses its answer", survived: true, inflict: func(s *seertest.Server, rpc string) { s.Cut(rpc, 0, 1) }},
-	{name: "breaks off", survived: true, inflict: func(s *seertest.Server, rpc string) { s.Cut(rpc, 1, 2) }},
+	{name: "breaks off", survived: true, ofStreams: true, inflict: func(s *seertest.Server, rpc string) { s.Cut(rpc, 1, 2) }},
 }
 
 func unavailable(rpc string) error { return status.Error(codes.Unavailable, "injected into "+rpc) }
 
-// TestEveryFaultOfEveryRPC runs a sandbox's life while one RPC goes wrong: each
-// of those that the same life makes when nothing does.
+// TestEveryFaultOfEveryRPC runs a sandbox's life while one RPC goes wrong during
+// one of its operations: each of those that the operation makes when nothing does.
 func TestEveryFaultOfEveryRPC(t *testing.T) {
 	running := goleak.IgnoreCurrent()
-	var rpcs []string
+	var operations []operation
 	t.Run("no fault", func(t *testing.T) {
-		m := newMachine(t)
-		m.live(t, "", kindOfFault{survived: true})
-		rpcs = distinct(m.server.Calls())
+		l := &life{machine: newMachine(t), t: t}
+		l.live()
+		operations = l.operations
 	})
-	require.Subset(t, rpcs, []string{"ImageJoinStreaming", "SandboxCreate", "SandboxTagsSet", "SandboxSnapshotFs", "SandboxTerminate", "TaskExecStart"})
-	t.Logf("%d RPCs: %s", len(rpcs), strings.Join(rpcs, " "))
+	var rpcs []seertest.Call
+	for _, op := range operations {
+		rpcs = append(rpcs, op.calls...)
+		t.Logf("%s: %s", op.name, strings.Join(distinct(op.calls), " "))
+	}
+	require.Subset(t, distinct(rpcs), []string{
+		"ImageJoinStreaming", "SandboxCreate", "SandboxTagsSet", "SandboxSnapshotFs", "SandboxTerminate", "TaskExecStart", "TaskMountDirectory",
+	})
 
 	// Most of the time is spent waiting, so they wait together.
 	var cases sync.WaitGroup
-	turns := make(chan struct{}, 24)
+	turns := make(chan struct{}, 48)
 	for _, kind := range kindsOfFault {
 		if kind.long && testing.Short() {
 			continue
 		}
-		for _, rpc := range rpcs {
-			cases.Go(func() {
-				turns <- struct{}{}
-				defer func() { <-turns }()
-				t.Run(rpc+" "+kind.name, func(t *testing.T) {
-					m := newMachine(t)
-					kind.inflict(m.server, rpc)
-					m.live(t, rpc, kind)
+		for _, op := range operations {
+			for _, rpc := range distinct(op.calls) {
+				if kind.ofStreams && !slices.Contains(streams, rpc) {
+					continue
+				}
+				cases.Go(func() {
+					turns <- struct{}{}
+					defer func() { <-turns }()
+					t.Run(op.name+" "+rpc+" "+kind.name, func(t *testing.T) {
+						(&life{machine: newMachine(t), t: t, at: op.name, rpc: rpc, kind: kind}).live()
+					})
 				})
-			})
+			}
 		}
 	}
 	cases.Wait()
 	goleak.VerifyNone(t, running)
 }
+
+// streams are the RPCs whose answers have more than one message.
+var streams = []string{"ImageJoinStreaming", "TaskExecStdioRead"}
 
 func distinct(calls []seertest.Call) []string {
 	var rpcs []string
@@ -163,33 +178,57 @@ func (m *machine) config(t *testing.T) seer.SandboxConfig {
 	}
 }
 
-// live starts a sandbox, uses it and ends it. Every operation succeeds or says
-// what went wrong, nothing happens twice, and nothing is left.
-func (m *machine) live(t *testing.T, rpc string, kind kindOfFault) {
-	check := func(op string, err error) bool {
-		t.Helper()
-		if kind.survived {
-			assert.NoError(t, err, op)
-		} else if err != nil {
-			assert.True(t, saysWhy(err, rpc), "%s: %v", op, err)
-		}
-		return err == nil
-	}
-	var sandbox *seer.Sandbox
-	var image *seer.Snapshot
-	backend := seer.WithBackend(m.server.Backend())
-	try := func(op string, do func(ctx context.Context) error) bool {
-		t.Helper()
-		deadline := kind.deadline
-		if deadline == 0 {
-			deadline = time.Minute
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), deadline)
-		defer cancel()
-		return check(op, do(ctx))
-	}
+// life is that of one sandbox, in which an RPC goes wrong during an operation.
+type life struct {
+	*machine
+	t    *testing.T
+	at   string // "" = nothing goes wrong
+	rpc  string
+	kind kindOfFault
 
-	started := try("start", func(ctx context.Context) (err error) {
+	operations []operation
+}
+
+// operation is one that was tried, and the calls that came meanwhile.
+type operation struct {
+	name  string
+	calls []seertest.Call
+}
+
+// try does an operation. The one that meets the fault succeeds or says what
+// went wrong, and does no harm to the others.
+func (l *life) try(name string, do func(ctx context.Context) error) bool {
+	l.t.Helper()
+	before := len(l.server.Calls())
+	deadline := time.Minute
+	if name == l.at {
+		l.kind.inflict(l.server, l.rpc)
+		defer l.server.Heal()
+		deadline = cmp.Or(l.kind.deadline, deadline)
+	}
+	ctx, cancel := context.WithTimeout(l.t.Context(), deadline)
+	defer cancel()
+	err := do(ctx)
+	calls := l.server.Calls()[before:]
+	l.operations = append(l.operations, operation{name, calls})
+	if name != l.at || l.kind.survived {
+		assert.NoError(l.t, err, name)
+	} else if err != nil {
+		assert.True(l.t, saysWhy(err, l.rpc), "%s: %v", name, err)
+	}
+	if name == l.at && ctx.Err() == nil {
+		assert.Contains(l.t, distinct(calls), l.rpc, "%s has not met the fault", name)
+	}
+	return err == nil
+}
+
+// live starts a sandbox, uses it and ends it. Nothing happens twice, and
+// nothing is left.
+func (l *life) live() {
+	t, m := l.t, l.machine
+	var sandbox *seer.Sandbox
+	backend := seer.WithBackend(m.server.Backend())
+	started := l.try("start", func(ctx context.Context) (err error) {
 		sandbox, err = seer.NewSandbox(m.config(t), backend).Start(ctx)
 		var failed *seer.StartError
 		if err != nil {
@@ -199,7 +238,6 @@ func (m *machine) live(t *testing.T, rpc string, kind kindOfFault) {
 	})
 	assert.LessOrEqual(t, m.count("install"), 1)
 	if !started {
-		m.server.Heal()
 		assert.Empty(t, m.server.Sandboxes(), "left by a failed Start")
 		return
 	}
@@ -208,7 +246,7 @@ func (m *machine) live(t *testing.T, rpc string, kind kindOfFault) {
 
 	for _, command := range []string{"first", "second"} {
 		var out string
-		done := try("exec", func(ctx context.Context) (err error) {
+		done := l.try("exec "+command, func(ctx context.Context) (err error) {
 			out, err = sandbox.Exec(ctx, command)
 			return err
 		})
@@ -218,54 +256,72 @@ func (m *machine) live(t *testing.T, rpc string, kind kindOfFault) {
 		}
 	}
 	large := bytes.Repeat([]byte("0123456789"), 1<<15)
-	if try("write", func(ctx context.Context) error { return sandbox.WriteFile(ctx, "/large", large) }) {
+	if l.try("write", func(ctx context.Context) error { return sandbox.WriteFile(ctx, "/large", large) }) {
 		assert.Equal(t, string(large), m.file("/large"))
-		if try("read", func(ctx context.Context) error {
+		l.try("read", func(ctx context.Context) error {
 			data, err := sandbox.ReadFile(ctx, "/large")
 			if err == nil {
-				assert.Equal(t, len(large), len(data))
+				assert.True(t, bytes.Equal(large, data), "%d bytes of %d, or others", len(data), len(large))
 			}
 			return err
-		}) {
-			assert.Equal(t, string(large), m.file("/large"))
-		}
+		})
 	}
-	try("find URL", func(ctx context.Context) error {
+	l.try("find URL", func(ctx context.Context) error {
 		_, err := sandbox.URL(ctx, 9000)
 		return err
 	})
-	try("connect", func(ctx context.Context) error {
+	l.try("list", func(ctx context.Context) error {
+		for info, err := range seer.List(ctx, seer.Filter{}, backend) {
+			if err != nil {
+				return err
+			}
+			assert.Equal(t, sandbox.SandboxID(), info.ID)
+		}
+		return nil
+	})
+	l.try("connect", func(ctx context.Context) error {
 		again, err := seer.FromID(ctx, sandbox.SandboxID(), backend, seer.WithLease(-1))
 		if err != nil {
 			return err
 		}
 		return again.Close()
 	})
-	if try("snapshot", func(ctx context.Context) (err error) {
-		image, err = sandbox.Snapshot(ctx, "as it is")
+	var saved *seer.Snapshot
+	if l.try("save directory", func(ctx context.Context) (err error) {
+		saved, err = sandbox.SnapshotDir(ctx, "/workspace", "a part of it")
 		return err
 	}) {
-		try("restore", func(ctx context.Context) error {
-			restored, err := seer.FromSnapshot(ctx, image, seer.SandboxConfig{}, backend)
-			if err != nil {
-				return err
-			}
-			m.end(t, restored, check)
-			return nil
-		})
+		l.try("show directory", func(ctx context.Context) error { return sandbox.RestoreDir(ctx, saved, "/mnt") })
 	}
-	m.end(t, sandbox, check)
+	if l.try("snapshot", func(ctx context.Context) (err error) {
+		saved, err = sandbox.Snapshot(ctx, "as it is")
+		return err
+	}) {
+		var restored *seer.Sandbox
+		if l.try("restore", func(ctx context.Context) (err error) {
+			restored, err = seer.FromSnapshot(ctx, saved, seer.SandboxConfig{}, backend)
+			return err
+		}) {
+			l.end("end the restored", restored)
+		}
+	}
+	assert.LessOrEqual(t, m.count("install"), 1, "once, and not when it is restored")
+	l.end("end", sandbox)
 	assert.Empty(t, m.server.Sandboxes())
 }
 
 // end terminates a sandbox; where that fails, it works once the fault is over.
-func (m *machine) end(t *testing.T, sandbox *seer.Sandbox, check func(string, error) bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), hurried)
-	defer cancel()
-	if !check("terminate", sandbox.Terminate(ctx)) {
-		m.server.Heal()
-		terminate(t, sandbox)
+func (l *life) end(name string, sandbox *seer.Sandbox) {
+	l.t.Helper()
+	if !l.try(name, func(ctx context.Context) error {
+		if name == l.at && !l.kind.survived { // it asks again until its time is over
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, hurried)
+			defer cancel()
+		}
+		return sandbox.Terminate(ctx)
+	}) {
+		terminate(l.t, sandbox)
 	}
 }
 
