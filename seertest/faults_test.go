@@ -19,6 +19,14 @@ import (
 	"github.com/ajobi-uhc/seer-go/seertest"
 )
 
+// newServer returns a server whose every command succeeds.
+func newServer(tb testing.TB) *seertest.Server {
+	tb.Helper()
+	server := seertest.NewServer(tb)
+	server.HandleExec(func(seertest.Exec) seertest.Result { return seertest.Result{} })
+	return server
+}
+
 func TestStalledCallsChangeNothing(t *testing.T) {
 	var read atomic.Int64
 	server := seertest.NewServer(t)

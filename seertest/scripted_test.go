@@ -107,3 +107,31 @@ func TestCallsAndFaults(t *testing.T) {
 	_, err = seer.NewSandbox(seer.SandboxConfig{}, seer.WithBackend(server.Backend())).Start(ctx)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
+
+// watched is a test that fails, as far as it is told.
+type watched struct {
+	testing.TB
+	cleanups []func()
+	failures []string
+}
+
+func (w *watched) Cleanup(clean func()) { w.cleanups = append(w.cleanups, clean) }
+func (w *watched) Errorf(format string, args ...any) {
+	w.failures = append(w.failures, fmt.Sprintf(format, args...))
+}
+
+func TestWhatIsLeftRunningFailsTheTest(t *testing.T) {
+	w := &watched{TB: t}
+	server := newServer(w)
+	kept, err := seer.NewSandbox(seer.SandboxConfig{}, seer.WithBackend(server.Backend())).Start(t.Context())
+	require.NoError(t, err)
+	ended, err := seer.NewSandbox(seer.SandboxConfig{}, seer.WithBackend(server.Backend())).Start(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, ended.Terminate(t.Context()))
+	require.NoError(t, kept.Close()) // which leaves the sandbox alone
+
+	require.Len(t, w.cleanups, 1)
+	w.cleanups[0]()
+	assert.Equal(t, []string{"seertest: sandbox " + kept.SandboxID() + " still runs at the end of the test"}, w.failures)
+	assert.Empty(t, server.Sandboxes(), "it is ended all the same")
+}
