@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 )
@@ -74,31 +73,18 @@ func startRequest(name, cwd string) map[string]string {
 // directory, so that a person who opens it sees the same kernel. If it has one
 // already, that is the kernel.
 func (s *Server) OpenNotebook(ctx context.Context, path, kernelName string) (*Kernel, error) {
-	before, err := s.Sessions(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("open notebook %s: %w", path, err)
-	}
 	session, err := s.openSession(ctx, path, kernelName)
 	if err != nil {
 		return nil, fmt.Errorf("open notebook %s: %w", path, err)
 	}
 	k, err := s.open(ctx, session.Kernel, session)
 	if err != nil {
-		if !slices.ContainsFunc(before, func(b SessionInfo) bool { return b.ID == session.ID }) {
-			s.discard(ctx, sessionPath(session.ID))
-		}
 		return nil, fmt.Errorf("open notebook %s: %w", path, err)
 	}
 	return k, nil
 }
 
-// openSession goes on for a while when ctx ends: the server would start the
-// kernel all the same, and nobody would know it.
 func (s *Server) openSession(ctx context.Context, path, kernelName string) (SessionInfo, error) {
-	const grace = 10 * time.Second
-	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })()
 	type spec struct {
 		Name string `json:"name,omitempty"`
 	}
@@ -109,7 +95,7 @@ func (s *Server) openSession(ctx context.Context, path, kernelName string) (Sess
 		Kernel spec   `json:"kernel"`
 	}{Path: path, Name: path, Type: "notebook", Kernel: spec{kernelName}}
 	var session SessionInfo
-	err := s.call(lasting, http.MethodPost, "/api/sessions", request, &session)
+	err := s.call(ctx, http.MethodPost, "/api/sessions", request, &session)
 	return session, err
 }
 

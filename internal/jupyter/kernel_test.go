@@ -116,23 +116,6 @@ func testSessions(t *testing.T, server *jupyter.Server) {
 	shutdown(t, person)
 }
 
-// testSessionGivenUp: what is given up while the server makes it does not stay.
-func testSessionGivenUp(t *testing.T, server *jupyter.Server) {
-	for _, patience := range []time.Duration{0, time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond} {
-		ctx, cancel := context.WithTimeout(within(t), patience)
-		kernel, err := server.OpenNotebook(ctx, "given-up.ipynb", "")
-		cancel()
-		if err == nil { // this machine is fast
-			shutdown(t, kernel)
-		}
-		sessions, err := server.Sessions(within(t))
-		require.NoError(t, err)
-		for _, s := range sessions {
-			assert.NotEqual(t, "given-up.ipynb", s.Path)
-		}
-	}
-}
-
 func testRestart(t *testing.T, server *jupyter.Server) {
 	kernel := start(t, server)
 	person, err := server.Attach(within(t), kernel.ID())

@@ -25,7 +25,6 @@ func TestServer(t *testing.T) {
 	t.Run("interrupt", func(t *testing.T) { testInterrupt(t, running) })
 	t.Run("kernels", func(t *testing.T) { testKernels(t, server) })
 	t.Run("sessions", func(t *testing.T) { testSessions(t, server) })
-	t.Run("a session given up", func(t *testing.T) { testSessionGivenUp(t, server) })
 	t.Run("restart", func(t *testing.T) { testRestart(t, server) })
 	t.Run("death", func(t *testing.T) { testDeath(t, server) })
 	t.Run("reconnect", func(t *testing.T) { testReconnect(t, running) })
