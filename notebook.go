@@ -59,12 +59,23 @@ func newNotebook(home notebookHome, file notebookFile, opts NotebookOptions, log
 
 // start gives the notebook a kernel, under the name that people see.
 func (n *notebook) start(ctx context.Context, server *jupyter.Server, file notebookFile) error {
-	if !file.resumed {
-		if err := n.vacant(ctx, server, file); err != nil {
+	sessions, err := server.Sessions(ctx)
+	if err != nil {
+		return err
+	}
+	used := slices.ContainsFunc(sessions, func(s jupyter.SessionInfo) bool { return s.Path == file.name })
+	open := server.NewNotebook
+	switch {
+	case used && file.resumed:
+		open = server.OpenNotebook
+	case used:
+		return fmt.Errorf("open notebook %s: another session uses it: %w", file.name, fs.ErrExist)
+	case !file.resumed:
+		if err := vacant(ctx, server, file); err != nil {
 			return fmt.Errorf("open notebook %s: %w", file.name, err)
 		}
 	}
-	kernel, err := server.OpenNotebook(ctx, file.name, "")
+	kernel, err := open(ctx, file.name, "")
 	if err != nil {
 		return err
 	}
@@ -72,16 +83,9 @@ func (n *notebook) start(ctx context.Context, server *jupyter.Server, file noteb
 	return nil
 }
 
-// vacant makes sure that a new notebook takes nobody's place where its kernel
+// vacant makes sure that a new notebook replaces nobody's file where its kernel
 // runs.
-func (n *notebook) vacant(ctx context.Context, server *jupyter.Server, file notebookFile) error {
-	sessions, err := server.Sessions(ctx)
-	if err != nil {
-		return err
-	}
-	if slices.ContainsFunc(sessions, func(s jupyter.SessionInfo) bool { return s.Path == file.name }) {
-		return fmt.Errorf("another session uses it: %w", fs.ErrExist)
-	}
+func vacant(ctx context.Context, server *jupyter.Server, file notebookFile) error {
 	if file.shared {
 		return nil
 	}

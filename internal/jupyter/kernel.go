@@ -50,7 +50,9 @@ type Kernel struct {
 // default. Its working directory is cwd below the server's root directory.
 func (s *Server) StartKernel(ctx context.Context, name, cwd string) (*Kernel, error) {
 	var info KernelInfo
-	if err := s.call(ctx, http.MethodPost, "/api/kernels", startRequest(name, cwd), &info); err != nil {
+	late, cancel := untilAnswered(ctx)
+	defer cancel()
+	if err := s.call(late, http.MethodPost, "/api/kernels", startRequest(name, cwd), &info); err != nil {
 		return nil, fmt.Errorf("start kernel %q: %w", name, err)
 	}
 	k, err := s.open(ctx, info, SessionInfo{})
@@ -73,15 +75,43 @@ func startRequest(name, cwd string) map[string]string {
 // directory, so that a person who opens it sees the same kernel. If it has one
 // already, that is the kernel.
 func (s *Server) OpenNotebook(ctx context.Context, path, kernelName string) (*Kernel, error) {
-	session, err := s.openSession(ctx, path, kernelName)
+	return s.openNotebook(ctx, path, kernelName, func(SessionInfo) {})
+}
+
+// NewNotebook is OpenNotebook for one that has no kernel yet: a call that fails leaves none.
+func (s *Server) NewNotebook(ctx context.Context, path, kernelName string) (*Kernel, error) {
+	return s.openNotebook(ctx, path, kernelName, func(made SessionInfo) {
+		s.discard(ctx, sessionPath(made.ID))
+	})
+}
+
+func (s *Server) openNotebook(ctx context.Context, path, kernelName string, undo func(SessionInfo)) (*Kernel, error) {
+	late, cancel := untilAnswered(ctx)
+	defer cancel()
+	session, err := s.openSession(late, path, kernelName)
 	if err != nil {
 		return nil, fmt.Errorf("open notebook %s: %w", path, err)
 	}
 	k, err := s.open(ctx, session.Kernel, session)
 	if err != nil {
+		undo(session)
 		return nil, fmt.Errorf("open notebook %s: %w", path, err)
 	}
 	return k, nil
+}
+
+// untilAnswered ends some time after ctx: a kernel that is being started will
+// be there, answer or not, and can be ended only by who learns its ID.
+func untilAnswered(ctx context.Context) (late context.Context, cancel func()) {
+	const patience = 5 * time.Second
+	if ctx.Err() != nil {
+		return ctx, func() {}
+	}
+	late, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		time.AfterFunc(patience, func() { end(context.Cause(ctx)) })
+	})
+	return late, func() { stop(); end(nil) }
 }
 
 func (s *Server) openSession(ctx context.Context, path, kernelName string) (SessionInfo, error) {

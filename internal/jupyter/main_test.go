@@ -21,6 +21,7 @@ func TestServer(t *testing.T) {
 	running := jupytertest.Start(t)
 	server := await(t, running.Config)
 	t.Run("identity", func(t *testing.T) { testIdentity(t, running) })
+	t.Run("given up starts", func(t *testing.T) { testGivenUpStarts(t, running) })
 	t.Run("execute", func(t *testing.T) { testExecute(t, server) })
 	t.Run("interrupt", func(t *testing.T) { testInterrupt(t, running) })
 	t.Run("kernels", func(t *testing.T) { testKernels(t, server) })

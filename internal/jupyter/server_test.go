@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -28,9 +30,9 @@ func testIdentity(t *testing.T, running *jupytertest.Server) {
 	})
 	t.Run("the websocket is refused without the token", func(t *testing.T) {
 		kernel := start(t, await(t, running.Config))
-		url := running.Config.BaseURL + "api/kernels/" + kernel.ID() + "/channels"
+		channels := running.Config.BaseURL + "api/kernels/" + kernel.ID() + "/channels"
 		for _, token := range []string{"", "wrong"} {
-			conn, resp, err := websocket.Dial(within(t), url, &websocket.DialOptions{
+			conn, resp, err := websocket.Dial(within(t), channels, &websocket.DialOptions{
 				HTTPHeader: http.Header{"Authorization": {"token " + token}},
 			})
 			if !assert.Error(t, err) {
@@ -53,6 +55,50 @@ func testIdentity(t *testing.T, running *jupytertest.Server) {
 		_, err := await(t, running.Config).Attach(within(t), "0-0-0-0-0")
 		require.ErrorIs(t, err, jupyter.ErrNotFound)
 	})
+}
+
+// A kernel comes into being although nobody waits for it any more.
+func testGivenUpStarts(t *testing.T, running *jupytertest.Server) {
+	at, err := url.Parse(running.Config.BaseURL)
+	require.NoError(t, err)
+	proxy := httputil.NewSingleHostReverseProxy(at)
+	var giveUp atomic.Pointer[context.CancelFunc]
+	made := make(chan struct{}, 2)
+	proxy.ModifyResponse = func(r *http.Response) error {
+		if r.Request.Method == http.MethodPost {
+			made <- struct{}{}
+		}
+		return nil
+	}
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+		defer cancel()
+		if r.Method == http.MethodPost {
+			(*giveUp.Load())()
+		}
+		proxy.ServeHTTP(w, r.WithContext(ctx))
+	}))
+	defer front.Close()
+	config := running.Config
+	config.BaseURL = front.URL
+	server := await(t, config)
+	for name, start := range map[string]func(ctx context.Context) (*jupyter.Kernel, error){
+		"kernel": func(ctx context.Context) (*jupyter.Kernel, error) { return server.StartKernel(ctx, "", "") },
+		"notebook": func(ctx context.Context) (*jupyter.Kernel, error) {
+			return server.NewNotebook(ctx, "given-up.ipynb", "")
+		},
+	} {
+		before, err := server.Kernels(within(t))
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(within(t))
+		giveUp.Store(&cancel)
+		_, err = start(ctx)
+		require.ErrorIs(t, err, context.Canceled, name)
+		<-made
+		after, err := server.Kernels(within(t))
+		require.NoError(t, err)
+		assert.Len(t, after, len(before), "%s: it is ended", name)
+	}
 }
 
 func TestConnectRefusesOthers(t *testing.T) {
