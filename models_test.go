@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -179,9 +180,10 @@ func testModelIsDownloadedOnce(t *testing.T, w *hubWorld) {
 	assert.Equal(t, last.Total, last.Done)
 	assert.Positive(t, last.Total)
 
-	served, created := w.Served(), w.rpcs("SandboxCreate")
+	served, created, before := w.Served(), w.rpcs("SandboxCreate"), len(w.server.Calls())
 	assert.Equal(t, 2, created, "the download's and the sandbox itself")
 	again := w.start(t, models, second.option())
+	golden(t, filepath.Join("testdata", "wire", "models.txtar"), wireOf(t, w.server.Calls()[before:]))
 	assert.Equal(t, sandbox.ModelHandles(), again.ModelHandles())
 	assert.Equal(t, served, w.Served(), "nothing is downloaded twice")
 	assert.Equal(t, created+1, w.rpcs("SandboxCreate"), "no sandbox to find that out")

@@ -40,7 +40,11 @@ func TestWire(t *testing.T) {
 		"blocked":     {BlockNetwork: true},
 		"lifetime":    {Timeout: 2 * time.Hour, MaxLifetime: 90 * time.Minute, IdleTimeout: 10 * time.Minute, Tags: map[string]string{"team": "red"}},
 		"environment": {Env: map[string]string{"A": "1"}, Secrets: []string{"SEER_TEST_WIRE_SECRET"}},
-		"repo":        {Repos: []seer.RepoConfig{{URL: "org/repo", Branch: "dev", Install: "pip install -e ."}}},
+		"files": {
+			LocalFiles: []seer.Mount{{Source: "testdata/config/full.yaml", Target: "/workspace/file"}},
+			LocalDirs:  []seer.Mount{{Source: "testdata/config", Target: "/workspace/config"}},
+		},
+		"repo": {Repos: []seer.RepoConfig{{URL: "org/repo", Branch: "dev", Install: "pip install -e ."}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("SEER_TEST_WIRE_SECRET", "hidden")

@@ -24,12 +24,29 @@ def declarations():
     yield "blocked", {"block_network": True}
     yield "lifetime", {"timeout": 90 * 60, "idle_timeout": 10 * 60, "tags": {"team": "red"}, "name": "lifetime"}
     yield "environment", {"env": {"A": "1"}, "secrets": [modal.Secret.from_dict({"SEER_TEST_WIRE_SECRET": "hidden"})]}
-    yield "volume", {"volumes": {"/models": modal.Volume.from_name("models", create_if_missing=True, version=2).with_mount_options(read_only=True)}}
+    yield "models", {"volumes": {"/models": modal.Volume.from_name("models", create_if_missing=True, version=2).with_mount_options(read_only=True)}}
     yield "files", {"image": slim.add_local_file(sys.argv[1], "/workspace/file", copy=True)}
     yield "repo", {"image": slim.apt_install("git"), "then": [
         ["git", "clone", "-b", "dev", "https://github.com/org/repo", "/workspace/repo"],
         ["bash", "-c", "cd /workspace/repo && pip install -e ."],
     ]}
+    docker = {"image": slim.apt_install("docker.io"), "experimental_options": {"enable_docker": True}}
+    yield "docker", {**docker, "then": [["dockerd"]]}
+    yield "dockerfile", {**docker, "image": slim.apt_install("git", "docker.io"), "then": [
+        ["git", "clone", "https://example.com/Org/A_--Repo.x", "/workspace/A_--Repo.x"],
+        ["bash", "-c", "cd /workspace/A_--Repo.x && make"],
+        ["dockerd"],
+        ["docker", "build", "-t", "repo", "-f", "/workspace/A_--Repo.x/docker/$(id) file", "/workspace/A_--Repo.x"],
+        ["docker", "run", "-d", "repo"],
+    ]}
+    yield "notebook", {"image": slim.pip_install("jupyter_server", "ipykernel"), "encrypted_ports": [8888], "env": {"GREETING": "hello"}, "then": [
+        ["jupyter", "server", "--ip=0.0.0.0", "--port=8888", "--allow-root", "--no-browser", "--IdentityProvider.token=secret"],
+    ]}
+    yield "debug", {
+        "image": slim.apt_install("curl").run_commands("curl -fsSL https://code-server.dev/install.sh | sh"),
+        "encrypted_ports": [8443],
+        "then": [["code-server", "--bind-addr", "0.0.0.0:8443", "--auth", "none", "/workspace"]],
+    }
 
 
 for name, arguments in declarations():
