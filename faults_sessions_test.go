@@ -21,59 +21,85 @@ import (
 // its own in the sandbox: a notebook's cell and a served function. Each leaves
 // its mark in a file once, if it says that it ran, and nothing that runs on.
 func TestFaultsOfSessionsAndServices(t *testing.T) {
-	const count = `cat "$1" 2>/dev/null | wc -l; find /run/seer/Jupyter/runtime -name 'kernel-*.json' | wc -l`
-	// Of the others, TestEveryFaultOfEveryRPC has enough.
-	kinds := []string{"is refused once", "stalls", "loses its answer"}
-	var both sync.WaitGroup
-	for name, use := range map[string]func(ctx context.Context, t *testing.T, scoped *seer.ScopedSandbox, mark string) error{
-		"cell":  runCell,
-		"serve": serveAndCall,
-	} {
-		both.Go(func() {
-			t.Run(name, func(t *testing.T) {
-				server := seertest.NewServer(t)
-				scoped := startScopedOn(t, server, seer.SandboxConfig{ExecutionMode: seer.ModeNotebook})
-				before := len(server.Calls())
-				require.NoError(t, use(within(t, time.Minute), t, scoped, "/root/clean"))
-				rpcs := distinct(server.Calls()[before:])
-				require.Contains(t, rpcs, "TaskExecStart")
-				for _, kind := range kindsOfFault {
-					if !slices.Contains(kinds, kind.name) || testing.Short() && kind.survived {
-						continue
-					}
-					for _, rpc := range rpcs {
-						t.Run(rpc+" "+kind.name, func(t *testing.T) {
-							deadline := time.Minute
-							if kind.deadline > 0 {
-								deadline = 2 * time.Second
-							}
-							ctx, cancel := context.WithTimeout(t.Context(), deadline)
-							defer cancel()
-							mark := "/root/" + strings.ReplaceAll(rpc+kind.name, " ", "-")
-							kind.inflict(server, rpc)
-							err := use(ctx, t, scoped, mark)
-							server.Heal()
-							out, countErr := scoped.Command("bash", "-c", count, "count", mark).Output(within(t, time.Minute))
-							require.NoError(t, countErr, "the sandbox is not harmed")
-							counts := strings.Fields(string(out))
-							require.Len(t, counts, 2)
-							assert.Equal(t, "0", counts[1], "kernels that nobody ended")
-							switch {
-							case err == nil:
-								assert.Equal(t, "1", counts[0])
-							case kind.survived:
-								assert.NoError(t, err)
-							default:
-								assert.True(t, saysWhy(err, rpc), "%v", err)
-								assert.Contains(t, []string{"0", "1"}, counts[0])
-							}
-						})
-					}
-				}
-			})
-		})
+	// What waits does so beside the rest, in a sandbox of its own.
+	groups := map[string][]kindOfFault{}
+	for _, kind := range kindsOfFault {
+		switch {
+		case testing.Short() && (kind.long || kind.survived):
+		case kind.long || kind.deadline > 0:
+			groups[kind.name] = []kindOfFault{kind}
+		default:
+			groups["the rest"] = append(groups["the rest"], kind)
+		}
 	}
-	both.Wait()
+	var all sync.WaitGroup
+	for name, kinds := range groups {
+		for _, use := range []usage{
+			{"cell", seer.ModeNotebook, runCell},
+			{"serve", seer.ModeCLI, serveAndCall},
+		} {
+			all.Go(func() { t.Run(use.name+" "+name, func(t *testing.T) { use.meets(t, kinds) }) })
+		}
+	}
+	all.Wait()
+}
+
+// usage is one of a sandbox that leaves a mark.
+type usage struct {
+	name string
+	mode seer.ExecutionMode
+	do   func(ctx context.Context, t *testing.T, scoped *seer.ScopedSandbox, mark string) error
+}
+
+// meets has a usage meet some kinds of fault of each RPC that it makes.
+func (u usage) meets(t *testing.T, kinds []kindOfFault) {
+	server := seertest.NewServer(t)
+	scoped := startScopedOn(t, server, seer.SandboxConfig{ExecutionMode: u.mode})
+	require.NoError(t, u.do(within(t, time.Minute), t, scoped, "/root/first"))
+	before := len(server.Calls())
+	require.NoError(t, u.do(within(t, time.Minute), t, scoped, "/root/second"))
+	rpcs := distinct(server.Calls()[before:]) // without what is asked for once
+	require.Contains(t, rpcs, "TaskExecStart")
+	for _, kind := range kinds {
+		for _, rpc := range rpcs {
+			if kind.ofStreams && !slices.Contains(streams, rpc) {
+				continue
+			}
+			t.Run(rpc+" "+kind.name, func(t *testing.T) { u.meetsOne(t, server, scoped, rpc, kind) })
+		}
+	}
+}
+
+func (u usage) meetsOne(t *testing.T, server *seertest.Server, scoped *seer.ScopedSandbox, rpc string, kind kindOfFault) {
+	const count = `cat "$1" 2>/dev/null | wc -l; find /run/seer/Jupyter/runtime -name 'kernel-*.json' 2>/dev/null | wc -l`
+	deadline := time.Minute
+	if kind.long || kind.deadline > 0 {
+		deadline = 2 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	mark := "/root/" + strings.ReplaceAll(rpc+kind.name, " ", "-")
+	before := len(server.Calls())
+	kind.inflict(server, rpc)
+	err := u.do(ctx, t, scoped, mark)
+	server.Heal()
+	if ctx.Err() == nil {
+		assert.Contains(t, distinct(server.Calls()[before:]), rpc, "the fault was not met")
+	}
+	out, countErr := scoped.Command("bash", "-c", count, "count", mark).Output(within(t, time.Minute))
+	require.NoError(t, countErr, "the sandbox is not harmed")
+	counts := strings.Fields(string(out))
+	require.Len(t, counts, 2)
+	assert.Equal(t, "0", counts[1], "kernels that nobody ended")
+	switch {
+	case err == nil:
+		assert.Equal(t, "1", counts[0])
+	case kind.survived:
+		assert.NoError(t, err)
+	default:
+		assert.True(t, saysWhy(err, rpc), "%v", err)
+		assert.Contains(t, []string{"0", "1"}, counts[0])
+	}
 }
 
 // runCell starts a session, runs a cell that leaves a mark, and ends the session.
