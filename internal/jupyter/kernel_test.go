@@ -1,7 +1,6 @@
 package jupyter_test
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"strconv"
