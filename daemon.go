@@ -19,6 +19,11 @@ import (
 //go:embed python/daemon.py
 var daemonScript string
 
+// endServicesScript ends what such scripts have started.
+//
+//go:embed python/end_services.py
+var endServicesScript string
+
 // daemon is what daemonScript reads.
 type daemon struct {
 	Name      string             `json:"name"`
@@ -76,6 +81,16 @@ func (s *Sandbox) service(ctx context.Context, remote *modalclient.Sandbox, scri
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
 		return fmt.Errorf("read its answer: %w", err)
+	}
+	return nil
+}
+
+// endServices has the next services begin with new secrets.
+func (s *Sandbox) endServices(ctx context.Context, remote *modalclient.Sandbox) error {
+	cmd := s.Command("python", "-c", endServicesScript)
+	cmd.remote = remote
+	if err := cmd.Run(ctx); err != nil {
+		return fmt.Errorf("end its services, whose tokens are to be new: %w", err)
 	}
 	return nil
 }

@@ -415,7 +415,10 @@ func (n *notebook) close(ctx context.Context) error {
 	defer cancel()
 	errs := []error{n.closeMCP()}
 	if n.kernel != nil {
-		errs = append(errs, n.unlessEnded(n.kernel.Shutdown(ctx)))
+		err := n.kernel.Shutdown(ctx)
+		if !errors.Is(err, jupyter.ErrUnauthorized) { // else another server runs, and the kernel ended with ours
+			errs = append(errs, n.unlessEnded(err))
+		}
 	}
 	for _, saver := range n.savers {
 		errs = append(errs, n.unlessEnded(saver.Close(ctx)))

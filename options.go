@@ -18,6 +18,7 @@ type options struct {
 	lease    time.Duration
 	prices   *Prices // nil = ListPrices, but nothing on the local backend
 	refresh  bool    // a restored sandbox gets its local files anew
+	renew    bool    // the services of a sandbox that is found get new tokens
 }
 
 const (
@@ -82,6 +83,15 @@ func WithEnvFile(path string) Option {
 // here stays; a sandbox that starts from nothing is given its files anyway.
 func WithRefreshedFiles() Option {
 	return func(o *options) { o.refresh = true }
+}
+
+// WithNewTokens lets [FromID] and [ScopedFromID] give the sandbox's services new
+// tokens and passwords: whoever has the old ones is locked out. Jupyter, VS Code
+// and the server of functions take new ones only as they start, so they are
+// ended first, with every kernel and served function. Without it they run on as
+// they are, for the agents that use them.
+func WithNewTokens() Option {
+	return func(o *options) { o.renew = true }
 }
 
 // WithLease sets how long a sandbox outlives a program that was killed: the

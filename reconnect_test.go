@@ -1,6 +1,8 @@
 package seer_test
 
 import (
+	"net/http"
+	"net/url"
 	"testing"
 	"time"
 
@@ -65,4 +67,49 @@ func TestFromIDRestoresWhatASandboxHas(t *testing.T) { // D10
 	out, err = restored.Exec(t.Context(), "cat "+handles[0].Path+"/branch")
 	require.NoError(t, err)
 	assert.Equal(t, "changed\n", out, "nothing is cloned again")
+}
+
+// TestNewTokens: who connects may lock out everybody who was let in before.
+func TestNewTokens(t *testing.T) {
+	server := seertest.NewServer(t)
+	backend := seer.WithBackend(server.Backend())
+	first := startScopedOn(t, server, seer.SandboxConfig{ExecutionMode: seer.ModeNotebook})
+	served := serveText(t, first, "tools", whoProgram)
+	session := startNotebook(t, first.Sandbox, nil, seer.NotebookOptions{})
+	_, err := session.Exec(t.Context(), "kept = 1")
+	require.NoError(t, err)
+	library := localSession(t, served.Library())
+	before := first.JupyterURL()
+
+	same, err := seer.ScopedFromID(t.Context(), first.SandboxID(), backend)
+	require.NoError(t, err)
+	assert.Equal(t, before, same.JupyterURL(), "the agents that use it go on")
+	found, err := same.Service(t.Context(), "tools")
+	require.NoError(t, err)
+	assert.Equal(t, served.Library().Env, found.Library().Env)
+	require.NoError(t, same.Close())
+
+	again, err := seer.ScopedFromID(t.Context(), first.SandboxID(), backend, seer.WithNewTokens())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, again.Close()) }()
+	status := func(address string) int {
+		u, err := url.Parse(address)
+		require.NoError(t, err)
+		u.Path = "/api/kernels"
+		status, _ := get(t, http.DefaultClient, u.String())
+		return status
+	}
+	assert.Equal(t, http.StatusForbidden, status(before))
+	assert.Equal(t, http.StatusOK, status(again.JupyterURL()))
+	_, err = again.Service(t.Context(), "tools")
+	require.ErrorIs(t, err, seer.ErrNotFound)
+	renewed := serveText(t, again, "tools", whoProgram)
+	assert.Equal(t, "me", callText(t, renewed, "who"))
+	_, err = library.Exec(t.Context(), "import tools; tools.who()")
+	require.ErrorContains(t, err, "Unauthorized")
+	_, err = session.Exec(t.Context(), "kept")
+	require.ErrorIs(t, err, seer.ErrKernelDied)
+	out, err := again.Exec(t.Context(), "pgrep -fc [i]pykernel_launcher || true")
+	require.NoError(t, err)
+	assert.Equal(t, "0\n", out)
 }

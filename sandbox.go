@@ -73,7 +73,8 @@ func NewSandbox(config SandboxConfig, opts ...Option) *Sandbox {
 }
 
 // FromID connects to a sandbox that runs already, started by this or another
-// program. It never restarts one.
+// program. It never restarts one. Its services run on with the tokens that they
+// have, unless [WithNewTokens] says otherwise.
 func FromID(ctx context.Context, sandboxID string, opts ...Option) (*Sandbox, error) {
 	o := newOptions(opts)
 	s := &Sandbox{opts: o, events: &reporter{fn: o.progress}, phase: phaseStarting}
@@ -86,6 +87,11 @@ func FromID(ctx context.Context, sandboxID string, opts ...Option) (*Sandbox, er
 func (s *Sandbox) attach(ctx context.Context, sandboxID string) error {
 	if err := s.join(ctx, sandboxID); err != nil {
 		return err
+	}
+	if s.opts.renew {
+		if err := s.endServices(ctx, s.remote); err != nil {
+			return errors.Join(err, s.leave(phaseDetached))
+		}
 	}
 	s.reconnect(ctx, s.remote)
 	return nil

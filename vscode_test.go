@@ -70,6 +70,16 @@ func TestDebugRunsVSCode(t *testing.T) {
 	assert.Equal(t, sandbox.CodeServerURL(), again.CodeServerURL())
 	assert.Equal(t, password, again.CodeServerPassword())
 	require.NoError(t, again.Close())
+
+	renewed, err := seer.FromID(ctx, sandbox.SandboxID(), seer.WithBackend(server.Backend()), seer.WithNewTokens())
+	require.NoError(t, err)
+	assert.NotEqual(t, password, renewed.CodeServerPassword())
+	_, page = get(t, client, address.String())
+	assert.Contains(t, page, `type="password"`, "who was in is out")
+	post(t, client, entrance, renewed.CodeServerPassword())
+	_, page = get(t, client, address.String())
+	assert.Contains(t, page, "workbench")
+	require.NoError(t, renewed.Close())
 }
 
 func get(t *testing.T, client *http.Client, address string) (status int, body string) {

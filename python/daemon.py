@@ -87,6 +87,12 @@ def write(path, content):
         json.dump(content, file)
 
 
+def note(pid, path):
+    """Keeps which process it is, for whoever ends it."""
+    with open(f"/proc/{pid}/stat") as stat, open(path, "w") as file:
+        file.write(f"{pid} {stat.read().rpartition(')')[2].split()[19]}")
+
+
 def start(wanted, home, ready):
     command = wanted["command"]
     if wanted["python"]:
@@ -107,6 +113,7 @@ def start(wanted, home, ready):
             command, cwd=wanted["directory"], env=environ,
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )
+    note(process.pid, os.path.join(home, "process"))
     while not ready(wanted["secret"]):
         if process.poll() is not None:
             with open(path, errors="replace") as log:

@@ -60,11 +60,18 @@ def write(files):
             file.write(content)
 
 
+def note(pid, path):
+    """Keeps which process it is, for whoever ends it."""
+    with open(f"/proc/{pid}/stat") as stat, open(path, "w") as file:
+        file.write(f"{pid} {stat.read().rpartition(')')[2].split()[19]}")
+
+
 def start(host, port, token):
     with open(LOG, "wb") as log:
         server = subprocess.Popen(
             [sys.executable, FILES], cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
         )
+    note(server.pid, os.path.join(HOME, "process"))
     settings = {"token": token, "host": host, "port": port}
     try:
         server.stdin.write(json.dumps(settings).encode() + b"\n")
