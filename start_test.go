@@ -88,7 +88,7 @@ func TestASandboxThatDiesUnderACommandIsLost(t *testing.T) {
 			sandbox := startSandbox(t, seer.SandboxConfig{})
 			ctx := within(t, time.Minute)
 			read, stdout := io.Pipe()
-			defer read.Close()
+			defer func() { _ = read.Close() }()
 			cmd := sandbox.Command("sh", "-c", "echo up; exec sleep 1000")
 			cmd.Stdout = stdout
 			require.NoError(t, cmd.Start(ctx))

@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -192,7 +194,12 @@ func TestAClosedTerminalEndsItsShell(t *testing.T) {
 	terminal, other, err := pty.Open()
 	require.NoError(t, err)
 	defer other.Close()
-	cmd := exec.CommandContext(t.Context(), binary, "sh", id)
+	// These tests may run under nohup; what they start does not inherit what is caught here.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	defer signal.Reset(syscall.SIGHUP)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, "sh", id)
 	cmd.Env = append(cleanEnviron(), server.env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = other, other, other
 	require.NoError(t, cmd.Start())
