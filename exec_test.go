@@ -207,6 +207,7 @@ func (w *slowWriter) Write(p []byte) (int, error) {
 // What a background process holds open is given up after a silence. Output that
 // is merely late is none.
 func TestLateOutputIsNotLost(t *testing.T) {
+	t.Parallel()
 	const late, size = 3 * time.Second, 64 << 20 // more than the connection holds
 	server := seertest.NewServer(t)
 	sandbox := startOn(t, server, seer.SandboxConfig{})

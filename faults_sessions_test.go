@@ -21,6 +21,7 @@ import (
 // its own in the sandbox: a notebook's cell and a served function. Each leaves
 // its mark in a file once, if it says that it ran, and nothing that runs on.
 func TestFaultsOfSessionsAndServices(t *testing.T) {
+	t.Parallel()
 	// What waits does so beside the rest, in a sandbox of its own.
 	groups := map[string][]kindOfFault{}
 	for _, kind := range kindsOfFault {

@@ -63,6 +63,7 @@ func TestFromIDRenewsTheLeaseAtOnce(t *testing.T) {
 }
 
 func TestRenewingALeaseThatIsBeingLifted(t *testing.T) {
+	t.Parallel()
 	sandbox := startSandbox(t, seer.SandboxConfig{})
 	script, err := os.ReadFile("scripts/lease.sh")
 	require.NoError(t, err)

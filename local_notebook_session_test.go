@@ -105,6 +105,7 @@ func TestLocalNotebookWithoutJupyter(t *testing.T) {
 // TestLocalNotebookBesideOthers: a new notebook replaces nobody's file, and may
 // grow where the code runs.
 func TestLocalNotebookBesideOthers(t *testing.T) {
+	t.Parallel()
 	dir := write(t, map[string]string{"mine.ipynb": "precious"})
 	open := func(name, output string) (*seer.LocalNotebookSession, error) {
 		return seer.NewLocalNotebookSession(within(t, time.Minute), nil, &seer.LocalNotebookOptions{

@@ -88,6 +88,7 @@ func inspectTools(t *testing.T, server seer.MCPServer) map[string]inspectedTool 
 }
 
 func TestMCPWithTheProtocolsInspector(t *testing.T) {
+	t.Parallel()
 	inspector(t)
 	server := onlyServer(t, startLocal(t, nil, nil))
 	tools := inspectTools(t, server)
@@ -147,6 +148,7 @@ func TestSandboxToolsWithTheProtocolsInspector(t *testing.T) {
 }
 
 func TestAManagerWithTheProtocolsInspector(t *testing.T) {
+	t.Parallel()
 	inspector(t)
 	fake := seertest.NewServer(t)
 	id := startOn(t, fake, seer.SandboxConfig{}).SandboxID()

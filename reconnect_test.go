@@ -71,6 +71,7 @@ func TestFromIDRestoresWhatASandboxHas(t *testing.T) { // D10
 
 // TestNewTokens: who connects may lock out everybody who was let in before.
 func TestNewTokens(t *testing.T) {
+	t.Parallel()
 	server := seertest.NewServer(t)
 	backend := seer.WithBackend(server.Backend())
 	first := startScopedOn(t, server, seer.SandboxConfig{ExecutionMode: seer.ModeNotebook})

@@ -93,6 +93,7 @@ func startGuarded(t *testing.T) *seer.Service {
 // with nothing but the server of functions between it and the rest, in a
 // sandbox of its own.
 func TestScopedMeansScoped(t *testing.T) {
+	t.Parallel()
 	tools := startGuarded(t)
 	address, err := url.Parse(tools.Library().Env["SEER_RPC_TOOLS_URL"])
 	require.NoError(t, err)
@@ -147,6 +148,7 @@ print("alone")`
 // TestScopedMeansScopedOverMCP gives an agent the MCP config, in a session that
 // is isolated but for the server of it.
 func TestScopedMeansScopedOverMCP(t *testing.T) {
+	t.Parallel()
 	tools := startGuarded(t)
 	server := tools.MCPConfig()["tools"]
 	token := strings.TrimPrefix(server.Headers["Authorization"], "Bearer ")

@@ -51,6 +51,7 @@ func startServer(t *testing.T, listen string) (address string, kill func()) {
 }
 
 func TestServerIsKilledAndComesBack(t *testing.T) {
+	t.Parallel()
 	address, kill := startServer(t, "127.0.0.1:0")
 	backend := seer.NewBackend("local", func(context.Context) (seer.Endpoint, error) {
 		return seer.Endpoint{ServerURL: "http://" + address, TokenID: "ak-x", TokenSecret: "as-x", PlainTunnels: true, NoGPU: true}, nil

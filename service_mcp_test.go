@@ -100,6 +100,7 @@ func TestServiceOverMCP(t *testing.T) {
 }
 
 func TestServiceWithTheProtocolsInspector(t *testing.T) {
+	t.Parallel()
 	program := inspector(t)
 	server := serveText(t, startScoped(t, seer.SandboxConfig{}), "steering", typedTools).MCPConfig()["steering"]
 	inspect := func(arguments ...string) string {

@@ -56,6 +56,7 @@ func TestLifeOfASandbox(t *testing.T) {
 }
 
 func TestTimeoutEndsTheSandbox(t *testing.T) {
+	t.Parallel()
 	sandbox := startSandbox(t, seer.SandboxConfig{Timeout: 2 * time.Second})
 	ctx := within(t, time.Minute)
 	_, err := sandbox.Exec(ctx, "sleep 100")
@@ -71,6 +72,7 @@ func TestTimeoutEndsTheSandbox(t *testing.T) {
 }
 
 func TestIdleTimeoutEndsTheSandbox(t *testing.T) {
+	t.Parallel()
 	sandbox := startSandbox(t, seer.SandboxConfig{IdleTimeout: 2 * time.Second})
 	err := sandbox.Wait(within(t, time.Minute))
 	require.ErrorIs(t, err, seer.ErrTerminated)
