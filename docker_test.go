@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -48,6 +49,28 @@ func TestWireOfServices(t *testing.T) {
 	}
 }
 
+func TestARestoredSandboxHasItsContainers(t *testing.T) {
+	server := seertest.NewServer(t)
+	var mu sync.Mutex
+	ran := map[string]int{}
+	server.HandleExec(func(e seertest.Exec) seertest.Result {
+		if e.Args[0] == "bash" {
+			mu.Lock()
+			defer mu.Unlock()
+			ran[e.Args[3]]++
+		}
+		return seertest.Result{}
+	})
+	config := seer.SandboxConfig{Repos: []seer.RepoConfig{{URL: "org/repo", Dockerfile: "Dockerfile"}}}
+	first := startOn(t, server, config, asModal(server))
+	snapshot, err := first.Snapshot(t.Context(), "with a container")
+	require.NoError(t, err)
+	again, err := seer.FromSnapshot(t.Context(), snapshot, config, asModal(server))
+	require.NoError(t, err)
+	terminate(t, again)
+	assert.Equal(t, map[string]int{"clone": 1, "dockerd": 2, "container": 2}, ran)
+}
+
 // inOrder sorts requests of steps that run side by side.
 func inOrder(requests string) string {
 	const end = "\n}\n"
@@ -62,6 +85,7 @@ const (
 	fakeDocker = `#!/bin/sh
 case $1 in
 version) [ -f "$STATE/daemon" ];;
+container) [ -f "$STATE/there" ];;
 inspect) cat "$STATE/status";;
 wait) cat "$STATE/exit";;
 logs) echo "said before its end";;
@@ -104,10 +128,12 @@ func TestDockerdScript(t *testing.T) {
 
 func TestContainerScript(t *testing.T) {
 	for name, test := range map[string]struct {
-		state map[string]string
-		fails string
+		state    map[string]string
+		fails    string
+		restored bool
 	}{
 		"runs":              {state: map[string]string{"status": "running 0\n"}},
+		"of a snapshot":     {state: map[string]string{"status": "running 0\n", "there": ""}, restored: true},
 		"has ended well":    {state: map[string]string{"status": "exited 0\n", "exit": "0\n"}},
 		"has ended at once": {state: map[string]string{"status": "exited 7\n", "exit": "7\n"}, fails: "said before its end"},
 	} {
@@ -122,6 +148,10 @@ func TestContainerScript(t *testing.T) {
 			require.NoError(t, err, "%s", out)
 			asked, err := os.ReadFile(filepath.Join(dir, "asked"))
 			require.NoError(t, err)
+			if test.restored {
+				assert.Equal(t, "start\n--\nseer-1-x\n", string(asked))
+				return
+			}
 			assert.Equal(t, "build\n--file\n"+hostile+"/sub/it's a file\n--tag\nseer-1-x\n--\n"+hostile+
 				"\nrun\n--detach\n--name\nseer-1-x\n--network\nhost\n--volume\n"+hostile+":"+hostile+"\n--\nseer-1-x\n", string(asked))
 		})

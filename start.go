@@ -206,16 +206,14 @@ func (l *launch) action(planned plan.Step, secret *modalclient.Secret) action {
 		}
 	}
 	for i := range l.plan.Repos {
-		if l.from != nil {
-			break
-		}
-		switch id {
-		case plan.StepClone(i):
-			return func(ctx context.Context, _ func(string)) (string, error) { return l.clone(ctx, i) }
-		case plan.StepInstall(i):
-			return func(ctx context.Context, log func(string)) (string, error) { return l.install(ctx, log, i) }
-		case plan.StepContainer(i):
+		switch {
+		case id == plan.StepContainer(i):
 			return func(ctx context.Context, log func(string)) (string, error) { return l.startContainer(ctx, log, i) }
+		case l.from != nil: // it has the rest
+		case id == plan.StepClone(i):
+			return func(ctx context.Context, _ func(string)) (string, error) { return l.clone(ctx, i) }
+		case id == plan.StepInstall(i):
+			return func(ctx context.Context, log func(string)) (string, error) { return l.install(ctx, log, i) }
 		}
 	}
 	return nil
