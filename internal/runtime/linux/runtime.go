@@ -108,10 +108,13 @@ func (r *Runtime) image(ctx context.Context, id string) (layers.Image, error) {
 		return r.store.HostImage(ctx)
 	}
 	img, err := r.store.Image(id)
-	if err == nil && img.Host != "" {
-		_, err = r.store.HostImage(ctx)
+	if err != nil || img.Host == "" {
+		return img, err
 	}
-	return img, err
+	if _, err := r.store.HostImage(ctx); err != nil {
+		return layers.Image{}, err
+	}
+	return r.store.Image(id) // now no other program sweeps it
 }
 
 // RemoveImage forgets an image. The host's own stays.

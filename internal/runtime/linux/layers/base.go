@@ -40,8 +40,7 @@ const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 func (s *Store) ensureBase(ctx context.Context) error {
 	s.base.Lock()
 	defer s.base.Unlock()
-	dir := s.path("bases", s.host.fingerprint)
-	if s.release != nil {
+	if s.ready {
 		return nil
 	}
 	unlock, err := s.lock(unix.LOCK_SH)
@@ -49,25 +48,31 @@ func (s *Store) ensureBase(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		err = s.makeBase(ctx, dir)
-		if err != nil {
+	dir := s.path("bases", s.host.fingerprint)
+	if s.release == nil {
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			if err := s.makeBase(ctx, dir); err != nil {
+				return err
+			}
+		}
+		if err := s.standOnBase(); err != nil {
 			return err
 		}
 	}
-	// Held while this program runs: no other one removes the base.
-	release, err := lockFile(filepath.Join(dir, "lock"), unix.LOCK_SH)
-	if err != nil {
-		return err
-	}
 	mask, err := s.makeMask(ctx, dir)
 	if err != nil {
-		release()
 		return err
 	}
 	s.mask.Store(mask)
-	s.release = release
+	s.ready = true
 	return nil
+}
+
+// standOnBase keeps other programs from removing the base and the images on
+// it, until Close. The store's lock is held.
+func (s *Store) standOnBase() (err error) {
+	s.release, err = lockFile(s.path("bases", s.host.fingerprint, "lock"), unix.LOCK_SH)
+	return err
 }
 
 func (s *Store) makeBase(ctx context.Context, dir string) error {
@@ -113,6 +118,7 @@ func (s *Store) Close() {
 		s.release()
 		s.release = nil
 	}
+	s.ready = false
 }
 
 // baseBuilder makes what lies directly above the host's files: the root with

@@ -158,17 +158,22 @@ func (s *Store) images() ([]Image, error) {
 	return all, nil
 }
 
-// sweepImages removes built images that the host has left behind.
+// sweepImages removes built images that the host has left behind, and with it
+// every program: the base that they were made on is gone.
 func (s *Store) sweepImages() error {
 	all, err := s.images()
 	if err != nil {
 		return err
 	}
 	for _, img := range all {
-		if img.Kind == Built && img.Host != s.host.fingerprint {
-			if err := os.Remove(s.path("images", img.ID+".json")); err != nil {
-				return err
-			}
+		if img.Kind != Built || img.Host == "" || img.Host == s.host.fingerprint {
+			continue
+		}
+		if _, err := os.Stat(s.path("bases", img.Host)); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := os.Remove(s.path("images", img.ID+".json")); err != nil {
+			return err
 		}
 	}
 	return nil

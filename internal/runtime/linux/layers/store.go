@@ -31,8 +31,9 @@ type Store struct {
 
 	mirror *name.Registry // in place of the default registry; nil = none
 
-	base    sync.Mutex // guards release, and the base while it is made
+	base    sync.Mutex // guards release and ready, and the base while it is made
 	release func()     // of the base's lock; nil until there is one
+	ready   bool       // the base is there, with its mask
 
 	mask atomic.Pointer[Workspace] // lies on the base; nil = hides nothing
 }
@@ -71,6 +72,7 @@ func Open(dir string, privileged bool, mirror string, log *slog.Logger) (*Store,
 		s.mirror = &registry
 	}
 	if err := s.sweep(); err != nil {
+		s.Close()
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	return s, nil
@@ -132,6 +134,9 @@ func (s *Store) sweep() error {
 		return err
 	}
 	defer unlock()
+	if err := s.standOnBase(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	for _, kind := range []string{"sandboxes", "building"} {
 		entries, err := os.ReadDir(s.path(kind))
 		if err != nil {
@@ -141,10 +146,10 @@ func (s *Store) sweep() error {
 			s.sweepAbandoned(s.path(kind, e.Name()))
 		}
 	}
-	if err := s.sweepImages(); err != nil {
+	if err := s.sweepBases(); err != nil {
 		return err
 	}
-	if err := s.sweepBases(); err != nil {
+	if err := s.sweepImages(); err != nil {
 		return err
 	}
 	return s.sweepLayers()
