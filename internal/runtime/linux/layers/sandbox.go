@@ -26,7 +26,6 @@ type Sandbox struct {
 	Image    Image
 	Overlays []guest.Overlay // the root first
 
-	store *Store
 	mu    sync.Mutex
 	mount int // how many were mounted later
 }
@@ -48,7 +47,7 @@ func (s *Store) NewSandbox(id string, img Image) (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	box := &Sandbox{Workspace: w, Image: img, store: s}
+	box := &Sandbox{Workspace: w, Image: img}
 	if box.Overlays, err = box.place(img, "upper", "/"); err == nil {
 		err = os.Mkdir(filepath.Join(w.Dir, "root"), 0o755)
 	}
@@ -188,7 +187,6 @@ func (b *Sandbox) Keep(config runtime.ImageConfig, ref string) (Image, error) {
 // Building is a layer in the making.
 type Building struct {
 	*Workspace
-	store *Store
 }
 
 // NewLayer starts an empty layer.
@@ -202,7 +200,7 @@ func (s *Store) NewLayer() (*Building, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Building{Workspace: w, store: s}, nil
+	return &Building{Workspace: w}, nil
 }
 
 // Part returns a directory of the layer: "/" is the root.

@@ -172,13 +172,14 @@ type Workspace struct {
 	ID      string
 	Dir     string
 	Within  string // Dir, relative to the store
+	store   *Store
 	release func()
 }
 
 // newWorkspace makes a directory below sandboxes or building. The store's lock
 // is held, so that no sweep comes between.
 func (s *Store) newWorkspace(kind, id string) (*Workspace, error) {
-	w := &Workspace{ID: id, Dir: s.path(kind, id), Within: filepath.Join(kind, id)}
+	w := &Workspace{ID: id, Dir: s.path(kind, id), Within: filepath.Join(kind, id), store: s}
 	if err := os.Mkdir(w.Dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -190,9 +191,14 @@ func (s *Store) newWorkspace(kind, id string) (*Workspace, error) {
 	return w, nil
 }
 
-// Remove deletes the directory. It may be called again.
+// Remove deletes the directory. It may be called again. A sweep that comes
+// between would find the lock gone and take the rest for abandoned.
 func (w *Workspace) Remove() error {
-	err := tree.Remove(w.Dir)
+	unlock, err := w.store.lock(unix.LOCK_SH)
+	if err == nil {
+		err = tree.Remove(w.Dir)
+		unlock()
+	}
 	w.release()
 	w.release = func() {}
 	return err

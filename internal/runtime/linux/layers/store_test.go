@@ -3,10 +3,12 @@
 package layers_test
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -138,4 +140,40 @@ func TestLayersOfASandboxStay(t *testing.T) {
 	require.NoError(t, box.Remove())
 	open(t, dir, false).Close()
 	assert.Empty(t, layersIn(t, dir))
+}
+
+// TestEndOfASandboxIsNoLeftover has other programs open the store while the
+// sandboxes of one end.
+func TestEndOfASandboxIsNoLeftover(t *testing.T) {
+	dir := newDir(t)
+	store := open(t, dir, false)
+	img := add(t, store, layers.Pulled, layers.Image{})
+	ended := make(chan struct{})
+	var others sync.WaitGroup
+	for range 4 {
+		others.Go(func() {
+			for {
+				select {
+				case <-ended:
+					return
+				default:
+				}
+				other, err := layers.Open(dir, os.Geteuid() == 0, "", slog.New(slog.DiscardHandler))
+				if assert.NoError(t, err) {
+					other.Close()
+				}
+			}
+		})
+	}
+	for i := range 100 {
+		box, err := store.NewSandbox(fmt.Sprint("box", i), img)
+		if assert.NoError(t, err) {
+			assert.NoError(t, box.Remove())
+		}
+	}
+	close(ended)
+	others.Wait()
+	left, err := os.ReadDir(filepath.Join(dir, "sandboxes"))
+	require.NoError(t, err)
+	assert.Empty(t, left)
 }
