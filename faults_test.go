@@ -98,7 +98,7 @@ func TestEveryFaultOfEveryRPC(t *testing.T) {
 }
 
 // streams are the RPCs whose answers have more than one message.
-var streams = []string{"ImageJoinStreaming", "TaskExecStdioRead"}
+var streams = []string{"ImageJoinStreaming", "SandboxGetLogs", "TaskExecStdioRead", "VolumeListFiles2"}
 
 func distinct(calls []seertest.Call) []string {
 	var rpcs []string

@@ -32,9 +32,15 @@ type hubWorld struct {
 func newHubWorld(t *testing.T) *hubWorld {
 	t.Helper()
 	hub := hubtest.NewServer(t)
-	server := seertest.NewServer(t, seertest.AllowHost(strings.TrimPrefix(hub.URL, "http://"), strings.TrimPrefix(hub.CDNURL, "http://")))
 	t.Setenv("HF_ENDPOINT", hub.URL)
 	t.Setenv("HF_TOKEN", "")
+	return hubWorldOn(t, hub)
+}
+
+// hubWorldOn has a hub that other worlds use too.
+func hubWorldOn(t *testing.T, hub *hubtest.Server) *hubWorld {
+	t.Helper()
+	server := seertest.NewServer(t, seertest.AllowHost(strings.TrimPrefix(hub.URL, "http://"), strings.TrimPrefix(hub.CDNURL, "http://")))
 	return &hubWorld{Server: hub, server: server}
 }
 

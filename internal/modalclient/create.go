@@ -21,7 +21,8 @@ const (
 // CreateSpec describes a sandbox.
 type CreateSpec struct {
 	// Name is unique among the running sandboxes of an app: Create returns
-	// ErrExists while another one has it. "" = one made up.
+	// ErrExists while another one has it. Where the answer to a create is lost,
+	// the sandbox of that name is ended, whoever made it. "" = one made up.
 	Name string
 
 	Image   string   // ID
@@ -57,8 +58,7 @@ type Mount struct {
 
 // Create asks for a sandbox and returns once the server has accepted it; Ready
 // waits until it runs. Whatever goes wrong, ctx's end included, no sandbox is
-// left behind that the caller does not know of, unless the connection is lost
-// over one with a Name: SandboxByName finds it.
+// left behind that the caller does not know of.
 func (c *Client) Create(ctx context.Context, app App, spec CreateSpec) (*Sandbox, error) {
 	const op = "create sandbox"
 	if len(spec.Command) == 0 {
@@ -72,9 +72,10 @@ func (c *Client) Create(ctx context.Context, app App, spec CreateSpec) (*Sandbox
 	id, err := c.createNamed(rpcCtx, app, name, spec)
 	if err != nil {
 		var left error
-		// The answer is lost, not necessarily the sandbox. Behind a name that
-		// others use too may be theirs.
-		if spec.Name == "" && !refused(err) {
+		var clash modal.AlreadyExistsError
+		taken := spec.Name != "" && errors.As(err, &clash) // a name made up clashes with nothing but itself
+		if !taken && !refused(err) {
+			// The answer is lost, not necessarily the sandbox.
 			left = c.terminateNamed(ctx, app, name)
 		}
 		return nil, errors.Join(failure(ctx, op, err), left)

@@ -114,6 +114,8 @@ func (c *Client) Volumes(ctx context.Context) ([]Volume, error) {
 	return volumes, nil
 }
 
+const listRetries = 5 // lost streams in a row
+
 // VolumeFile is a regular file of a volume.
 type VolumeFile struct {
 	Path    string    // relative to the volume's root
@@ -123,12 +125,24 @@ type VolumeFile struct {
 
 // VolumeFiles lists all regular files of a volume without a sandbox.
 func (c *Client) VolumeFiles(ctx context.Context, volume Volume) ([]VolumeFile, error) {
-	op := fmt.Sprintf("list files of volume %q", volume.Name)
+	for lost := 0; ; {
+		files, err := c.volumeFiles(ctx, volume)
+		if err == nil {
+			return files, nil
+		}
+		if lost++; transient(err) && lost <= listRetries && sleep(ctx, jitter(min(firstRetry<<lost, maxRetry))) == nil {
+			continue
+		}
+		return nil, failure(ctx, fmt.Sprintf("list files of volume %q", volume.Name), err)
+	}
+}
+
+func (c *Client) volumeFiles(ctx context.Context, volume Volume) ([]VolumeFile, error) {
 	stream, err := c.api.VolumeListFiles2(ctx, pb.VolumeListFiles2Request_builder{
 		VolumeId: volume.ID, Path: "/", Recursive: true,
 	}.Build())
 	if err != nil {
-		return nil, failure(ctx, op, err)
+		return nil, err
 	}
 	var files []VolumeFile
 	for {
@@ -137,7 +151,7 @@ func (c *Client) VolumeFiles(ctx context.Context, volume Volume) ([]VolumeFile, 
 			return files, nil
 		}
 		if err != nil {
-			return nil, failure(ctx, op, err)
+			return nil, err
 		}
 		for _, entry := range batch.GetEntries() {
 			if entry.GetType() == pb.FileEntry_FILE {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -206,9 +207,15 @@ func (w *countingWriters) Attach(ctx context.Context, name string) (modelcache.R
 }
 
 func TestDeadWriterIsReplaced(t *testing.T) {
+	for name, signal := range map[string]os.Signal{"killed": syscall.SIGKILL, "stopped": syscall.SIGTERM} {
+		t.Run(name, func(t *testing.T) { testDeadWriterIsReplaced(t, signal) })
+	}
+}
+
+func testDeadWriterIsReplaced(t *testing.T, signal os.Signal) {
 	hub, h := hubtest.NewServer(t), newHost(t)
 	hub.Add(hubtest.Model{ID: sparrowID, Files: sparrow(1)})
-	// The writer is killed once half of the weights have arrived.
+	// The writer is ended once half of the weights have arrived.
 	hub.Fail(hubtest.Fault{Path: "/repos/", StallAfter: 1 << 20})
 	var death sync.Once
 	var all errgroup.Group
@@ -216,7 +223,7 @@ func TestDeadWriterIsReplaced(t *testing.T) {
 		p := newProgram(t, hub, h)
 		p.on = func(e modelcache.Event) {
 			if e.Bytes > halfWay {
-				death.Do(func() { hub.Heal(); h.kill() })
+				death.Do(func() { hub.Heal(); h.signal(signal) })
 			}
 		}
 		all.Go(func() error {

@@ -146,11 +146,13 @@ func (h *host) started() []modelcache.Job {
 }
 
 // kill ends all running downloads as a crash would.
-func (h *host) kill() {
+func (h *host) kill() { h.signal(syscall.SIGKILL) }
+
+func (h *host) signal(signal os.Signal) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, p := range h.running {
-		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Process.Signal(signal)
 	}
 }
 

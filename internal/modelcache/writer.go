@@ -55,15 +55,14 @@ func (c *Cache) fill(ctx context.Context, req Request, commit string, job Job) (
 }
 
 // anothersFault reports whether an error that ended a download says nothing
-// about a download of our own: another program was stopped, or has another
-// token.
+// about another one of our own: it was not this program that stopped it, or the
+// program that did has another token.
 func anothersFault(phase Phase, last huggingface.Report) bool {
-	if phase == Downloading {
-		return false
-	}
 	switch last.Code {
-	case "stopped", "gated", "not_found", "unauthorized":
-		return true
+	case "stopped":
+		return true // follow tells if it was this one
+	case "gated", "not_found", "unauthorized":
+		return phase != Downloading
 	}
 	return false
 }
