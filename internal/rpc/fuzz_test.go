@@ -85,6 +85,8 @@ func FuzzRequestBody(f *testing.F) {
 		case http.StatusBadRequest:
 			require.NotNil(t, parts.Error)
 			require.Equal(t, "BadRequest", parts.Error.Type, "%s", answer)
+		case http.StatusInternalServerError: // reading allows for deeper nesting than writing does
+			require.Contains(t, string(answer), "f: result is nested too deeply")
 		default:
 			require.Fail(t, "unexpected status", "%d: %s", response.StatusCode, answer)
 		}
