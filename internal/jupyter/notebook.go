@@ -102,12 +102,13 @@ func (n *Notebook) insert(c *cell) {
 	n.byID[c.id] = c
 }
 
-// newCellID returns an id that no cell of the notebook has.
+// newCellID returns an id that no cell of the notebook has. It begins with a
+// letter: some clients of tools take 12345678 and 2461e227 for numbers.
 func (n *Notebook) newCellID() string {
 	for {
 		var b [4]byte
 		rand.Read(b[:])
-		id := hex.EncodeToString(b[:])
+		id := "c" + hex.EncodeToString(b[:])
 		if n.byID[id] == nil {
 			return id
 		}
