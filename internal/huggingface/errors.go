@@ -69,7 +69,7 @@ func (e *Error) Hide(label string) *Error {
 // WithoutDetails returns err, or the bare error of this package in the place of
 // one whose text may name models or files.
 func WithoutDetails(err error) error {
-	for _, bare := range []error{ErrWrongBase, ErrInvalidAnswer, ErrAmbiguous, ErrTooLarge} {
+	for _, bare := range []error{ErrWrongBase, ErrInvalidAnswer, ErrAmbiguous, ErrSetAside, ErrTooLarge} {
 		if errors.Is(err, bare) {
 			return bare
 		}

@@ -13,6 +13,10 @@ import (
 // person can choose one, as quantised variants are.
 var ErrAmbiguous = errors.New("several weights to choose from; name one with an include pattern")
 
+// ErrSetAside means that the only weights of a repository are of kinds that
+// nobody gets unasked.
+var ErrSetAside = errors.New(`the only weights are training checkpoints or files for a single program, which are not taken by default; name them with an include pattern ("checkpoint-500/" is all of a folder)`)
+
 // maxFile is huggingface_hub's own limit, in bytes, without its protocol for
 // larger files.
 const maxFile = 50e9
@@ -27,6 +31,7 @@ type Filter struct {
 
 // Select chooses the files to download. It is an [ErrAmbiguous] when the
 // repository holds nothing but several variants of the same weights, an
+// [ErrSetAside] when it has weights and the default would take none of them, an
 // [ErrFileNotFound] when nothing is left, and an [ErrTooLarge] when the
 // downloader could not fetch one of them.
 func (f Filter) Select(files []File) ([]File, error) {
@@ -63,16 +68,19 @@ const (
 	flax
 	onnx
 	other  // formats of single programs, never chosen by default
-	litter // traces of the training, never chosen
+	litter // traces of the training and the like, never chosen
 	none   // no weights: configuration, vocabularies, code, documents
 )
+
+var trainingFolder = regexp.MustCompile(`^(checkpoint-\d+|runs|logs)/`)
 
 // formats is tried in order: what a file is, the first matching line says.
 var formats = []struct {
 	pattern *regexp.Regexp
 	format  format
 }{
-	{regexp.MustCompile(`^(.*/)?(\.gitattributes|\.gitignore|training_args\.bin|optimizer\.(pt|bin)|scheduler\.(pt|bin)|rng_state.*\.pth|scaler\.pt|events\.out\.tfevents.*)$|^(checkpoint-\d+|runs|logs)/`), litter},
+	{regexp.MustCompile(`^(.*/)?(\.gitattributes|\.gitignore|training_args\.bin|optimizer\.(pt|bin)|scheduler\.(pt|bin)|rng_state.*\.pth|scaler\.pt|events\.out\.tfevents.*|openvino_(de)?tokenizer\..*)$`), litter},
+	{trainingFolder, litter},
 	{regexp.MustCompile(`^(coreml|openvino|metal|tensorrt|qnn)/|\.(mlmodel|mlpackage|ckpt|nemo|pdparams|engine|tflite|llamafile|mar|pte)(/|$)|(^|/)openvino_`), other},
 	{regexp.MustCompile(`^original/|(^|/)consolidated[^/]*\.(pth|pt|safetensors)$`), original},
 	{regexp.MustCompile(`^onnx/|\.onnx(_data[^/]*)?$`), onnx},
@@ -126,12 +134,37 @@ func oneFormat(files []File) ([]File, error) {
 		}
 		return false
 	})
+	if best == other {
+		if aside := setAside(files); len(aside) > 0 {
+			return nil, fmt.Errorf("%w: %s", ErrSetAside, strings.Join(aside, ", "))
+		}
+	}
 	if best == gguf || best == onnx {
 		if variants := distinct(weights); len(variants) > 1 {
 			return nil, fmt.Errorf("%w: %s", ErrAmbiguous, strings.Join(variants, ", "))
 		}
 	}
 	return chosen, nil
+}
+
+// setAside returns include patterns for the weights among files that are not in
+// one of the formats to choose from, or that a training left in its folders.
+func setAside(files []File) []string {
+	var patterns []string
+	for _, f := range files {
+		inner := trainingFolder.ReplaceAllString(f.Path, "")
+		if formatOf(inner) > other || strings.HasSuffix(f.Path, ".json") {
+			continue
+		}
+		pattern := f.Path
+		if top, _, below := strings.Cut(f.Path, "/"); below {
+			pattern = top + "/"
+		}
+		if !slices.Contains(patterns, pattern) {
+			patterns = append(patterns, pattern)
+		}
+	}
+	return patterns
 }
 
 var (

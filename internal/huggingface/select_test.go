@@ -82,6 +82,43 @@ func TestSelectPatterns(t *testing.T) {
 	}
 }
 
+func TestSelectSaysWhereTheOnlyWeightsAre(t *testing.T) {
+	for _, test := range []struct {
+		files, patterns string
+	}{
+		{"config.json checkpoint-500/config.json checkpoint-500/model.safetensors checkpoint-500/optimizer.pt checkpoint-1000/model.safetensors", "checkpoint-500/, checkpoint-1000/"},
+		{"README.md runs/first/best.pt logs/model.gguf", "runs/, logs/"},
+		{"model_config.yaml sparrow.nemo v1.ckpt openvino/model.xml", "sparrow.nemo, v1.ckpt, openvino/"},
+	} {
+		files := named(strings.Fields(test.files)...)
+		_, err := huggingface.Filter{}.Select(files)
+		require.ErrorIs(t, err, huggingface.ErrSetAside, test.files)
+		assert.ErrorContains(t, err, ": "+test.patterns)
+		for _, pattern := range strings.Split(test.patterns, ", ") {
+			got, err := huggingface.Filter{Include: []string{pattern}}.Select(files)
+			require.NoError(t, err)
+			assert.NotEmpty(t, got)
+		}
+	}
+}
+
+// A repository without weights is whole without them.
+func TestSelectTakesWhatHasNoWeights(t *testing.T) {
+	for _, test := range []struct {
+		files, want string
+		exclude     []string
+	}{
+		{files: "config.json tokenizer.json", want: "config.json tokenizer.json"},
+		{files: "tokenizer.json training_args.bin checkpoint-500/optimizer.pt checkpoint-500/model.safetensors.index.json runs/events.out.tfevents.1", want: "tokenizer.json"},
+		{files: "openvino_detokenizer.bin openvino_tokenizer.xml tokenizer.json", want: "tokenizer.json"},
+		{files: "checkpoint-500/model.safetensors tokenizer.json", exclude: []string{"checkpoint-*"}, want: "tokenizer.json"},
+	} {
+		got, err := huggingface.Filter{Exclude: test.exclude}.Select(named(strings.Fields(test.files)...))
+		require.NoError(t, err, test.files)
+		assert.Equal(t, test.want, strings.Join(paths(got), " "))
+	}
+}
+
 func TestSelectRefusesWhatCannotBeFetched(t *testing.T) {
 	files := []huggingface.File{{Path: "all.safetensors", Size: 50e9 + 1}, {Path: "model.safetensors", Size: 50e9}}
 	_, err := huggingface.Filter{}.Select(files)

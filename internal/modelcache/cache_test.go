@@ -355,6 +355,7 @@ func TestMovedBranch(t *testing.T) {
 
 func TestErrorsBeforeAnySandbox(t *testing.T) {
 	gguf := map[string][]byte{"sparrow-q4.gguf": nil, "sparrow-q8.gguf": nil}
+	training := map[string][]byte{"config.json": nil, "checkpoint-500/sparrow.safetensors": nil, "acme-sparrow.ckpt": nil}
 	adapter := map[string][]byte{"adapter_config.json": []byte(`{"base_model_name_or_path": "` + robinID + `"}`)}
 	for name, test := range map[string]struct {
 		model hubtest.Model
@@ -364,6 +365,7 @@ func TestErrorsBeforeAnySandbox(t *testing.T) {
 		"unknown":   {want: huggingface.ErrNotFound},
 		"gated":     {model: hubtest.Model{ID: sparrowID, Gated: "auto", Files: sparrow(1)}, want: huggingface.ErrGated},
 		"ambiguous": {model: hubtest.Model{ID: sparrowID, Files: gguf}, want: huggingface.ErrAmbiguous},
+		"training":  {model: hubtest.Model{ID: sparrowID, Files: training}, want: huggingface.ErrSetAside},
 		"base":      {model: hubtest.Model{ID: sparrowID, Files: adapter}, bases: []string{robinID, wrenID}, want: huggingface.ErrWrongBase},
 	} {
 		for _, hidden := range []bool{false, true} {
