@@ -31,6 +31,7 @@ func (e echoes) CallFunction(_ context.Context, name string, arguments json.RawM
 }
 
 func TestFunctions(t *testing.T) {
+	long := strings.Repeat("long_", 40)
 	session := connect(t, mcpserver.Tools{Functions: echoes{
 		{Name: "echo", Description: "Echoes.", Input: json.RawMessage(`{"type":"object","properties":{"x":{"enum":[1,2]}}}`)},
 		{Name: "fail", Input: json.RawMessage(`{"type":"object"}`)},
@@ -45,6 +46,9 @@ func TestFunctions(t *testing.T) {
 		{Name: "deep", Input: json.RawMessage(`{"type":"object","x":` + strings.Repeat("[", 2000) + strings.Repeat("]", 2000) + `}`)},
 		{Name: "escaped", Input: json.RawMessage(`{"type":"object","properties":{"x":{"type":"object","x-mcp-heade\u0072":"Bad Header"}}}`)},
 		{Name: "header", Input: json.RawMessage(`{"type":"object","properties":{"x":{"type":"object","x-mcp-header":"Bad Header"}}}`)},
+		// Names that some clients refuse.
+		{Name: "größe", Input: json.RawMessage(`{"type":"object"}`)},
+		{Name: long, Input: json.RawMessage(`{"type":"object"}`)},
 	}}, nil)
 	schemas := map[string]string{}
 	for tool, err := range session.Tools(t.Context(), nil) {
@@ -57,7 +61,7 @@ func TestFunctions(t *testing.T) {
 	for _, name := range []string{"missing", "broken", "list", "number", "case", "deep", "escaped", "header"} {
 		assert.JSONEq(t, `{"type":"object"}`, schemas[name], name)
 	}
-	for name, want := range map[string]string{"echo": `{"x":1}`, "text": "two\nlines", "nothing": "null", "fail": "no such layer"} {
+	for name, want := range map[string]string{"echo": `{"x":1}`, "text": "two\nlines", "nothing": "null", "fail": "no such layer", "größe": `{"x":1}`, long: `{"x":1}`} {
 		text, failed := call(t, session, name, map[string]any{"x": 1})
 		assert.Equal(t, want, text)
 		assert.Equal(t, name == "fail", failed, name)
