@@ -24,6 +24,10 @@ const (
 	jupyterRuntime = jupyterHome + "/runtime"
 )
 
+// labNotifications are JupyterLab's settings of the user, who may change them.
+// By itself it asks whether it may fetch news.
+const labNotifications = "~/.jupyter/lab/user-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+
 // notebookServer is the Jupyter server of a sandbox.
 type notebookServer struct {
 	client *jupyter.Server // nil until it runs
@@ -89,7 +93,13 @@ func (s *Sandbox) serveJupyter(ctx context.Context, remote *modalclient.Sandbox)
 		Directory: sandboxWorkspace,
 		Environ:   map[string]*string{jupyter.RuntimeVariable: &runtime, jupyter.TokenVariable: nil},
 		Secret:    token,
-		Config:    map[string]any{"IdentityProvider": map[string]string{"token": token}},
+		Config: map[string]any{
+			"IdentityProvider": map[string]string{"token": token},
+			// By itself it opens a login shell, where /etc/profile sets another
+			// PATH than the image's, without its Python.
+			"ServerApp": map[string]any{"terminado_settings": map[string]any{"shell_command": []string{"bash"}}},
+		},
+		Settings: map[string]any{labNotifications: map[string]any{"fetchNews": "false", "checkForUpdates": false}},
 	})
 	if err != nil {
 		return notebookServer{}, err

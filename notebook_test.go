@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -81,6 +82,7 @@ func TestNotebookMode(t *testing.T) {
 	sandbox := startOn(t, server, seer.SandboxConfig{ExecutionMode: seer.ModeNotebook, Env: map[string]string{"GREETING": "hello"}})
 	golden(t, filepath.Join("testdata", "wire", "notebook.txtar"), wireOf(t, server.Calls()))
 	t.Run("token", func(t *testing.T) { t.Parallel(); testJupyterToken(t, sandbox) })
+	t.Run("terminal", func(t *testing.T) { t.Parallel(); testJupyterTerminal(t, sandbox) })
 	t.Run("cells", func(t *testing.T) { t.Parallel(); testCells(t, sandbox) })
 	t.Run("file", func(t *testing.T) { t.Parallel(); testNotebookFile(t, sandbox) })
 	t.Run("workspace", func(t *testing.T) { t.Parallel(); testNotebookWorkspace(t, sandbox) })
@@ -94,6 +96,37 @@ func TestNotebookMode(t *testing.T) {
 	t.Run("tools", func(t *testing.T) { t.Parallel(); testNotebookTools(t, sandbox) })
 	t.Run("closed", func(t *testing.T) { t.Parallel(); testClosedNotebook(t, sandbox) })
 	t.Run("cancel", func(t *testing.T) { t.Parallel(); testCancelThroughMCP(t, sandbox) })
+}
+
+// A terminal of the server has the Python of the sandbox's commands.
+func testJupyterTerminal(t *testing.T, sandbox *seer.Sandbox) {
+	ctx := within(t, time.Minute)
+	want, err := sandbox.Exec(ctx, "command -v python")
+	require.NoError(t, err)
+	address, err := url.Parse(sandbox.JupyterURL())
+	require.NoError(t, err)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address.ResolveReference(&url.URL{Path: "/api/terminals", RawQuery: address.RawQuery}).String(), nil)
+	require.NoError(t, err)
+	var terminal struct{ Name string }
+	_, body := do(t, http.DefaultClient, request)
+	require.NoError(t, json.Unmarshal([]byte(body), &terminal), body)
+	conn, _, err := websocket.Dial(ctx, address.ResolveReference(&url.URL{Path: "/terminals/websocket/" + terminal.Name, RawQuery: address.RawQuery}).String(), nil)
+	require.NoError(t, err)
+	defer conn.CloseNow() //nolint:errcheck // it has said what it had to
+	require.NoError(t, conn.Write(ctx, websocket.MessageText, []byte(`["stdin", "echo \"<$(command -v python)>\"\r"]`)))
+	answer := regexp.MustCompile(`<(/[^>$]*)?>`) // not what was typed
+	var screen string
+	for !answer.MatchString(screen) {
+		_, message, err := conn.Read(ctx)
+		require.NoError(t, err, screen)
+		var output []any
+		require.NoError(t, json.Unmarshal(message, &output), "%s", message)
+		if output[0] == "stdout" {
+			text, _ := output[1].(string)
+			screen += text
+		}
+	}
+	assert.Equal(t, "<"+strings.TrimSpace(want)+">", answer.FindString(screen))
 }
 
 func testJupyterToken(t *testing.T, sandbox *seer.Sandbox) {
@@ -507,6 +540,9 @@ func TestNotebookModeFromSnapshot(t *testing.T) {
 	opened := redirect(t, first.JupyterURL())
 	assert.Equal(t, "/lab", opened.Path)
 	assert.NotEmpty(t, opened.Query().Get("token"))
+	settings, err := first.ReadFile(t.Context(), "/root/.jupyter/lab/user-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings")
+	require.NoError(t, err)
+	assert.Contains(t, string(settings), `"fetchNews": "false"`, "it does not ask whether it may")
 	snapshot, err := first.Snapshot(t.Context(), "with Jupyter")
 	require.NoError(t, err)
 	restored, err := seer.FromSnapshot(within(t, 2*time.Minute), snapshot, config, seer.WithBackend(server.Backend()))

@@ -15,6 +15,11 @@ type vscode struct{ url, password string }
 // vscodeSettings are the user's, who may change them.
 const vscodeSettings = "~/.local/share/code-server/User/settings.json"
 
+// vscodeKeepsEnviron makes VS Code give terminals and extensions the
+// environment that it has. By itself it asks a login shell, where /etc/profile
+// sets another PATH than the image's, without its Python.
+const vscodeKeepsEnviron = "VSCODE_CLI"
+
 // CodeServerURL is the address of VS Code in the browser, with the workspace
 // directory open, once Start has started it because of Debug; "" otherwise and
 // where the network is blocked. It asks for [Sandbox.CodeServerPassword].
@@ -44,12 +49,12 @@ func (s *Sandbox) startVSCode(ctx context.Context, remote *modalclient.Sandbox) 
 		ip = "0.0.0.0"
 		url += "/?folder=" + sandboxWorkspace
 	}
-	password := newSecret()
+	password, yes := newSecret(), "1"
 	password, err = s.runDaemon(ctx, remote, daemon{
 		Name: "VS Code", Probe: "vscode", Port: port,
 		Command:   append(plan.VSCodeCommand(), "--config=/run/seer/VS Code/config.json", sandboxWorkspace),
 		Directory: sandboxWorkspace,
-		Environ:   map[string]*string{"PASSWORD": nil, "HASHED_PASSWORD": nil},
+		Environ:   map[string]*string{"PASSWORD": nil, "HASHED_PASSWORD": nil, vscodeKeepsEnviron: &yes},
 		Secret:    password,
 		Config: map[string]any{
 			"bind-addr": ip + ":" + strconv.Itoa(port), "auth": "password", "password": password, "cert": false,

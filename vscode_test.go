@@ -64,6 +64,7 @@ func TestDebugRunsVSCode(t *testing.T) {
 	require.NoError(t, err)
 	assert.NotContains(t, out, password)
 	assert.Contains(t, out, "code-server")
+	assert.Contains(t, out, "VSCODE_CLI=1", "terminals keep the PATH of the image")
 
 	again, err := seer.FromID(ctx, sandbox.SandboxID(), seer.WithBackend(server.Backend()))
 	require.NoError(t, err)
