@@ -3,9 +3,12 @@ package local_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 
 	seer "github.com/ajobi-uhc/seer-go"
 	"github.com/ajobi-uhc/seer-go/local"
@@ -36,6 +39,41 @@ func ExampleNew() {
 	// Output:
 	// hello
 	// <nil>
+}
+
+// Two projects keep apart what they cache, on another disk than the user's.
+func ExampleDir() {
+	ctx := context.Background()
+	disk, err := os.MkdirTemp("", "disk-")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(disk)
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	backend := local.New(local.Dir(filepath.Join(disk, "project")), local.Logger(logger))
+	defer backend.Close()
+
+	models := 0
+	for _, err := range seer.ListModels(ctx, seer.WithBackend(backend)) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		models++
+	}
+	fmt.Println(models, "models cached there")
+	// Output: 0 models cached there
+}
+
+// It has no output to compare: each user has another.
+func ExampleStateDir() {
+	dir, err := local.StateDir()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("du -sh", dir)
 }
 
 // A server that several programs share, as `seer local serve` runs it.

@@ -41,6 +41,29 @@ func Example() {
 	// 0 left running
 }
 
+// A machine with a GPU, which no test needs to pay for.
+func ExampleServer_HandleExec() {
+	t := newT() // in a test of yours, its *testing.T
+	defer t.end()
+
+	server := seertest.NewServer(t)
+	server.HandleExec(func(e seertest.Exec) seertest.Result {
+		fmt.Fprintln(e.Stdout, "NVIDIA H100 80GB HBM3")
+		return seertest.Result{}
+	})
+	config := seer.SandboxConfig{GPU: "H100"}
+	sandbox, err := seer.NewSandbox(config, seer.WithBackend(server.Backend())).Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sandbox.Terminate(t.Context())
+	out, err := sandbox.Exec(t.Context(), "nvidia-smi --query-gpu=name --format=csv,noheader")
+	fmt.Print(out, err)
+	// Output:
+	// NVIDIA H100 80GB HBM3
+	// <nil>
+}
+
 // exampleT stands for the *testing.T that an example has not.
 type exampleT struct {
 	testing.TB

@@ -1,0 +1,2 @@
+def lines(text):
+    return len(text.splitlines())

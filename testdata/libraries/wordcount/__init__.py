@@ -1,0 +1,3 @@
+"""Counts words."""
+
+from .count import count
