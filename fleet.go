@@ -69,8 +69,14 @@ func List(ctx context.Context, filter Filter, opts ...Option) iter.Seq2[Info, er
 // already is no error. The error joins a *[SandboxError] for each that could
 // not be ended; all are tried.
 func TerminateAll(ctx context.Context, ids []string, opts ...Option) error {
-	return withClient(ctx, newOptions(opts), func(client *modalclient.Client) error {
-		return terminateAll(ctx, client, ids)
+	o := newOptions(opts)
+	chosen, err := chooseBackend(o)
+	if err != nil {
+		return err
+	}
+	o.backend = Backend{chosen}
+	return withClient(ctx, o, func(client *modalclient.Client) error {
+		return terminateAll(ctx, chosen, client, ids)
 	})
 }
 
@@ -88,7 +94,7 @@ func (e *SandboxError) Unwrap() error { return e.Err }
 // sideBySide bounds how many sandboxes one call works on at a time.
 const sideBySide = 16
 
-func terminateAll(ctx context.Context, client *modalclient.Client, ids []string) error {
+func terminateAll(ctx context.Context, backend *backend, client *modalclient.Client, ids []string) error {
 	errs := make([]error, len(ids))
 	var group errgroup.Group
 	group.SetLimit(sideBySide)
@@ -96,6 +102,8 @@ func terminateAll(ctx context.Context, client *modalclient.Client, ids []string)
 		group.Go(func() error {
 			if err := terminateID(ctx, client, id); err != nil {
 				errs[i] = &SandboxError{SandboxID: id, Err: err}
+			} else {
+				backend.detach(id, false)
 			}
 			return nil
 		})

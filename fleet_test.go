@@ -95,6 +95,25 @@ func TestTerminateAllTriesEveryone(t *testing.T) {
 	assert.Empty(t, server.Sandboxes())
 }
 
+// TestTerminateAllReleasesTheServer: a server that only closed sandboxes kept
+// up goes with them.
+func TestTerminateAllReleasesTheServer(t *testing.T) {
+	server := seertest.NewServer(t)
+	server.HandleExec(func(seertest.Exec) seertest.Result { return seertest.Result{} })
+	released := 0
+	backend := seer.NewBackend("local", func(context.Context) (seer.Endpoint, error) {
+		endpoint := server.Endpoint()
+		endpoint.Release = func() error { released++; return nil }
+		return endpoint, nil
+	}, nil)
+	sandbox, err := seer.NewSandbox(seer.SandboxConfig{}, seer.WithBackend(backend)).Start(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, sandbox.Close())
+	assert.Zero(t, released)
+	require.NoError(t, seer.TerminateAll(t.Context(), []string{sandbox.SandboxID()}, seer.WithBackend(backend)))
+	assert.Equal(t, 1, released)
+}
+
 func TestStartAllPreparesEachThingOnce(t *testing.T) {
 	server := seertest.NewServer(t)
 	backend := seer.WithBackend(server.Backend())
