@@ -399,6 +399,24 @@ func ExampleFromID() {
 	// Output: true
 }
 
+// Locks out whoever was given the addresses of a sandbox by another program.
+func ExampleWithNewTokens() {
+	ctx := context.Background()
+	sandbox := started(ctx)
+	if err := sandbox.Close(); err != nil {
+		fmt.Println(err)
+	}
+
+	again, err := seer.FromID(ctx, sandbox.SandboxID(), seer.WithNewTokens())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer again.Terminate(ctx)
+	fmt.Println(again.JupyterURL() == "") // none yet: the next notebook session starts a server
+	// Output: true
+}
+
 func ExampleWithProgress() {
 	ctx := context.Background()
 	config := seer.SandboxConfig{Env: map[string]string{"A": "b"}}
