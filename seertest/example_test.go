@@ -56,9 +56,8 @@ func ExampleServer_HandleExec() {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer sandbox.Terminate(t.Context())
 	out, err := sandbox.Exec(t.Context(), "nvidia-smi --query-gpu=name --format=csv,noheader")
-	fmt.Print(out, err)
+	fmt.Print(out, errors.Join(err, sandbox.Terminate(t.Context())))
 	// Output:
 	// NVIDIA H100 80GB HBM3
 	// <nil>
