@@ -3,12 +3,12 @@ package seer
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ajobi-uhc/seer-go/internal/modalclient"
 )
@@ -33,8 +33,8 @@ type daemon struct {
 	Command   []string           `json:"command"`
 	Directory string             `json:"directory"`
 	Environ   map[string]*string `json:"environ"`
-	Secret    string             `json:"secret"`
-	Config    any                `json:"config"`
+	Config    map[string]any     `json:"config"`
+	Secret    []string           `json:"secret"`
 	Settings  map[string]any     `json:"settings"`
 }
 
@@ -44,8 +44,34 @@ type pythonNeeds struct {
 	Extras   map[string]string `json:"extras"`
 }
 
-// newSecret is a password that is easy to copy.
-func newSecret() string { return strings.ToLower(rand.Text()) }
+// listenOn is the address inside that the sandbox's services listen on: one
+// that tunnels end at, where it may have tunnels.
+func (s *Sandbox) listenOn() string {
+	if s.config.BlockNetwork {
+		return "127.0.0.1"
+	}
+	return "0.0.0.0"
+}
+
+// runReachable is runDaemon, and finds the address of the service's port
+// meanwhile; "" = it is not open.
+func (s *Sandbox) runReachable(ctx context.Context, remote *modalclient.Sandbox, wanted daemon) (secret, url string, err error) {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		secret, err = s.runDaemon(ctx, remote, wanted)
+		return err
+	})
+	group.Go(func() error {
+		open, err := s.tunnels(ctx, remote)
+		if err != nil {
+			return s.callError("find tunnels", err)
+		}
+		url = open[wanted.Port]
+		return nil
+	})
+	err = group.Wait()
+	return secret, url, err
+}
 
 // runDaemon starts a service, or finds the one that runs, and returns its secret.
 // WaitTimeout bounds it.
@@ -53,10 +79,18 @@ func (s *Sandbox) runDaemon(ctx context.Context, remote *modalclient.Sandbox, wa
 	patience := s.config.withDefaults().WaitTimeout
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	order, err := json.Marshal(wanted)
+	if err != nil {
+		return "", err
+	}
+	// Nothing in the order is secret: as an argument it is there one round
+	// trip sooner than on standard input.
+	cmd := s.Command("python", "-c", daemonScript, string(order))
+	cmd.remote = remote
 	var answer struct {
 		Secret string `json:"secret"`
 	}
-	err = s.service(limited, remote, daemonScript, wanted, &answer)
+	err = answerOf(limited, cmd, &answer)
 	switch {
 	case err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
 		return "", &TimeoutError{Op: "start " + wanted.Name, After: patience, Err: err}
@@ -75,6 +109,11 @@ func (s *Sandbox) service(ctx context.Context, remote *modalclient.Sandbox, scri
 	}
 	cmd := s.Command("python", "-c", script)
 	cmd.remote, cmd.Stdin = remote, bytes.NewReader(request)
+	return answerOf(ctx, cmd, out)
+}
+
+// answerOf runs a command that writes one JSON object.
+func answerOf(ctx context.Context, cmd *Cmd, out any) error {
 	answer, err := cmd.Output(ctx)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package seer
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -93,6 +94,9 @@ func (j *localJupyter) checkPython(ctx context.Context) error {
 	}
 	return nil
 }
+
+// newSecret is a password that is easy to copy.
+func newSecret() string { return strings.ToLower(rand.Text()) }
 
 func (j *localJupyter) launch(ctx context.Context) (err error) {
 	if j.private, err = os.MkdirTemp("", "seer-jupyter-"); err != nil {

@@ -73,32 +73,20 @@ func (s *Sandbox) notebookServer(ctx context.Context, remote *modalclient.Sandbo
 func (s *Sandbox) serveJupyter(ctx context.Context, remote *modalclient.Sandbox) (notebookServer, error) {
 	in := s.planInput()
 	port := in.JupyterPort
-	open, err := s.tunnels(ctx, remote)
-	if err != nil {
-		return notebookServer{}, s.callError("find tunnels", err)
-	}
-	base, reachable := open[port]
-	ip := "0.0.0.0"
-	if !reachable {
-		ip = "127.0.0.1"
-	}
-	token, runtime := newSecret(), jupyterRuntime
-	token, err = s.runDaemon(ctx, remote, daemon{
+	runtime := jupyterRuntime
+	token, base, err := s.runReachable(ctx, remote, daemon{
 		Name: "Jupyter", Probe: "jupyter", Port: port,
 		Python: &pythonNeeds{
 			Modules: []string{"jupyter_server", "ipykernel"}, Packages: plan.NotebookPackages(in),
 			Extras: map[string]string{"jupyterlab": jupyter.LabArg},
 		},
-		Command:   append(jupyter.ServerArgs(ip, port, sandboxWorkspace), "--config="+jupyterHome+"/config.json"),
+		Command:   append(jupyter.ServerArgs(s.listenOn(), port, sandboxWorkspace), "--config="+jupyterHome+"/config.json"),
 		Directory: sandboxWorkspace,
 		Environ:   map[string]*string{jupyter.RuntimeVariable: &runtime, jupyter.TokenVariable: nil},
-		Secret:    token,
-		Config: map[string]any{
-			"IdentityProvider": map[string]string{"token": token},
-			// By itself it opens a login shell, where /etc/profile sets another
-			// PATH than the image's, without its Python.
-			"ServerApp": map[string]any{"terminado_settings": map[string]any{"shell_command": []string{"bash"}}},
-		},
+		Secret:    []string{"IdentityProvider", "token"},
+		// By itself it opens a login shell, where /etc/profile sets another
+		// PATH than the image's, without its Python.
+		Config:   map[string]any{"ServerApp": map[string]any{"terminado_settings": map[string]any{"shell_command": []string{"bash"}}}},
 		Settings: map[string]any{labNotifications: map[string]any{"fetchNews": "false", "checkForUpdates": false}},
 	})
 	if err != nil {
@@ -106,7 +94,7 @@ func (s *Sandbox) serveJupyter(ctx context.Context, remote *modalclient.Sandbox)
 	}
 	target := jupyter.Config{BaseURL: base, Token: token, Logger: s.opts.logger}
 	server := notebookServer{url: base + "/?token=" + token}
-	if !reachable {
+	if base == "" {
 		target.BaseURL = "http://127.0.0.1:" + strconv.Itoa(port)
 		target.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return s.dialInside(ctx, remote, port) }
 		server.url = ""

@@ -39,25 +39,15 @@ func (s *Sandbox) CodeServerPassword() string {
 
 func (s *Sandbox) startVSCode(ctx context.Context, remote *modalclient.Sandbox) error {
 	port := s.config.withDefaults().DebugPort
-	open, err := s.tunnels(ctx, remote)
-	if err != nil {
-		return s.callError("find tunnels", err)
-	}
-	url, reachable := open[port]
-	ip := "127.0.0.1"
-	if reachable {
-		ip = "0.0.0.0"
-		url += "/?folder=" + sandboxWorkspace
-	}
-	password, yes := newSecret(), "1"
-	password, err = s.runDaemon(ctx, remote, daemon{
+	yes := "1"
+	password, url, err := s.runReachable(ctx, remote, daemon{
 		Name: "VS Code", Probe: "vscode", Port: port,
 		Command:   append(plan.VSCodeCommand(), "--config=/run/seer/VS Code/config.json", sandboxWorkspace),
 		Directory: sandboxWorkspace,
 		Environ:   map[string]*string{"PASSWORD": nil, "HASHED_PASSWORD": nil, vscodeKeepsEnviron: &yes},
-		Secret:    password,
+		Secret:    []string{"password"},
 		Config: map[string]any{
-			"bind-addr": ip + ":" + strconv.Itoa(port), "auth": "password", "password": password, "cert": false,
+			"bind-addr": s.listenOn() + ":" + strconv.Itoa(port), "auth": "password", "cert": false,
 			"disable-telemetry": true, "disable-update-check": true, "disable-workspace-trust": true,
 			"disable-getting-started-override": true,
 		},
@@ -68,6 +58,9 @@ func (s *Sandbox) startVSCode(ctx context.Context, remote *modalclient.Sandbox) 
 	})
 	if err != nil {
 		return err
+	}
+	if url != "" {
+		url += "/?folder=" + sandboxWorkspace
 	}
 	s.mu.Lock()
 	s.vscode = vscode{url: url, password: password}

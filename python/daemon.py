@@ -1,6 +1,6 @@
 """Runs a service in the sandbox, unless it runs already, and tells its secret.
 
-Standard input has one JSON object:
+The argument is one JSON object:
 
     name       of the service, and of its directory below /run/seer
     probe      "jupyter" or "vscode": how to find out that it is ours
@@ -10,15 +10,16 @@ Standard input has one JSON object:
     command    arguments; those of Python when python is set
     directory  where it runs; made if need be
     environ    what it gets on top of the environment, and null for what not
-    secret     for a new server
-    config     the content of its file config.json, which holds the secret
+    config     the content of its file config.json; null for nothing else
+    secret     the keys that lead to the place of its secret in config
     settings   the content of another file of it by its path; one that is
                there stays as it is; null for none
 
 Standard output gets one JSON object with the secret of the service that
-answers. Secrets are neither arguments nor in any environment.
+answers: one made here, which is neither an argument nor in any environment.
 """
 
+import base64
 import fcntl
 import importlib
 import importlib.util
@@ -27,28 +28,20 @@ import os
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 
 
-class Asked(urllib.request.HTTPRedirectHandler):
-    """Hands redirects to the caller."""
+def ask(port, path, data=None, headers=None):
+    import http.client  # takes its time, which a service that boots has
 
-    def redirect_request(self, *_):
-        return None
-
-
-def ask(port, path, **details):
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", **details)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), Asked)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        with opener.open(request, timeout=10) as response:
-            return response.status, response.headers, response.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.headers, b""
-    except OSError:
+        connection.request("POST" if data else "GET", path, data, headers or {})
+        response = connection.getresponse()
+        return response.status, response.headers, response.read()
+    except (OSError, http.client.HTTPException):
         return 0, {}, b""
+    finally:
+        connection.close()
 
 
 def is_jupyter(port, secret):
@@ -64,7 +57,8 @@ def is_vscode(port, secret):
     stranger, headers, _ = ask(port, "/")
     if stranger != 302 or "login" not in headers.get("Location", ""):
         return False
-    status, headers, _ = ask(port, "/login", data=urllib.parse.urlencode({"password": secret}).encode())
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    status, headers, _ = ask(port, "/login", f"password={secret}", form)
     return status == 302 and "Set-Cookie" in headers
 
 
@@ -93,14 +87,27 @@ def note(pid, path):
         file.write(f"{pid} {stat.read().rpartition(')')[2].split()[19]}")
 
 
-def start(wanted, home, ready):
+def new_secret():
+    return base64.b32encode(os.urandom(16)).decode().rstrip("=").lower()
+
+
+def with_secret(config, keys, secret):
+    *above, last = keys
+    place = config
+    for key in above:
+        place = place.setdefault(key, {})
+    place[last] = secret
+    return config
+
+
+def start(wanted, home, secret, ready):
     command = wanted["command"]
     if wanted["python"]:
         install(wanted["python"]["modules"], wanted["python"]["packages"])
         extras = [argument for module, argument in wanted["python"]["extras"].items() if importlib.util.find_spec(module)]
         command = [sys.executable, *command, *extras]
     os.makedirs(wanted["directory"], exist_ok=True)
-    write(os.path.join(home, "config.json"), wanted["config"])
+    write(os.path.join(home, "config.json"), with_secret(wanted["config"] or {}, wanted["secret"], secret))
     for path, content in (wanted["settings"] or {}).items():
         path = os.path.expanduser(path)
         if not os.path.exists(path):
@@ -114,7 +121,7 @@ def start(wanted, home, ready):
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )
     note(process.pid, os.path.join(home, "process"))
-    while not ready(wanted["secret"]):
+    while not ready(secret):
         if process.poll() is not None:
             with open(path, errors="replace") as log:
                 sys.stderr.write("".join(log.readlines()[-20:]))
@@ -123,7 +130,7 @@ def start(wanted, home, ready):
 
 
 def main():
-    wanted = json.load(sys.stdin)
+    wanted = json.loads(sys.argv[1])
     os.umask(0o022)
     home = os.path.join("/run/seer", wanted["name"])
     os.makedirs(home, exist_ok=True)
@@ -141,8 +148,8 @@ def main():
         except (OSError, ValueError):
             secret = None
         if secret is None or not ready(secret):
-            secret = wanted["secret"]
-            start(wanted, home, ready)
+            secret = new_secret()
+            start(wanted, home, secret, ready)
             write(kept, secret)
     json.dump({"secret": secret}, sys.stdout)
 
