@@ -127,6 +127,8 @@ type launch struct {
 	env    map[string]string
 	lookup secretLookup
 	image  string
+	// recalled: the app or the image is what the server said at an earlier Start.
+	recalled bool
 
 	hub        *modelHub // nil = no models
 	downloader *imageShare
@@ -219,19 +221,48 @@ func (l *launch) action(planned plan.Step, secret *modalclient.Secret) action {
 	return nil
 }
 
+// buildImage finds the app and the image. What the server said at an earlier
+// Start of this program is not asked again, unless it turns out to hold no more.
 func (l *launch) buildImage(ctx context.Context, log func(string)) (string, error) {
-	app, err := l.client.App(ctx, l.opts.appName, true)
-	if err != nil {
-		return "", publicError(err)
+	remark, err := l.findImage(ctx, log)
+	if l.outdated(err) {
+		remark, err = l.findImage(ctx, log)
 	}
-	l.app = app
+	return remark, err
+}
+
+// outdated reports whether an error may come from what was recalled. Whatever
+// the error is, nothing is recalled from then on.
+func (l *launch) outdated(err error) bool {
+	if err == nil || !l.recalled {
+		return false
+	}
+	l.recalled = false
+	l.client.Forget()
+	return errors.Is(err, modalclient.ErrNotFound) || errors.Is(err, modalclient.ErrState)
+}
+
+func (l *launch) findImage(ctx context.Context, log func(string)) (string, error) {
+	app, known := l.client.KnownApp(l.opts.appName)
+	if !known {
+		var err error
+		if app, err = l.client.App(ctx, l.opts.appName, true); err != nil {
+			return "", publicError(err)
+		}
+	}
+	l.app, l.recalled = app, known
 	if l.from != nil {
 		l.image = l.from.ImageID
 		return "from snapshot", nil
 	}
 	layers := wireLayers(l.plan.Layers)
+	if image, known := l.client.KnownImage(l.plan.Base, layers); known {
+		l.image, l.recalled = image, true
+		return "cached", nil
+	}
 	built := false
 	lines := &lineWriter{emit: log}
+	var err error
 	l.image, err = l.images.build(ctx, l.plan.Base, layers, func(ctx context.Context) (string, error) {
 		return l.client.BuildImage(ctx, app, l.plan.Base, layers, func(_ int, text string) {
 			built = true
@@ -268,7 +299,7 @@ func buildError(err error, base string, layers []plan.Layer) error {
 	return &BuildError{Layer: title, Log: failed.Log, Err: publicError(failed.Cause)}
 }
 
-func (l *launch) create(ctx context.Context, _ func(string), secret modalclient.Secret) (string, error) {
+func (l *launch) create(ctx context.Context, log func(string), secret modalclient.Secret) (string, error) {
 	p := l.plan
 	volumes, err := l.mounts(ctx)
 	if err != nil {
@@ -300,6 +331,13 @@ func (l *launch) create(ctx context.Context, _ func(string), secret modalclient.
 	}
 	ends := time.Now().Add(p.Timeout) // at the earliest
 	remote, err := l.client.Create(ctx, l.app, spec)
+	if l.outdated(err) {
+		if _, err := l.buildImage(ctx, log); err != nil {
+			return "", err
+		}
+		spec.Image = l.image
+		remote, err = l.client.Create(ctx, l.app, spec)
+	}
 	if err != nil {
 		return "", l.createError(err)
 	}

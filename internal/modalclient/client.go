@@ -25,6 +25,7 @@ type Client struct {
 	plainTunnels   bool
 	local          bool // the server runs on this machine
 	routers        routers
+	memory         memory
 
 	life   context.Context // ends with Close; parent of every sandbox's
 	cancel context.CancelCauseFunc

@@ -18,6 +18,7 @@ var (
 	ErrExists       = errors.New("already exists")
 	ErrUnauthorized = errors.New("not authorized")
 	ErrInvalid      = errors.New("invalid")
+	ErrState        = errors.New("not possible in this state")
 	ErrNoGPU        = errors.New("no such GPU here")
 	ErrTerminated   = errors.New("sandbox has ended")
 	ErrSandboxLost  = errors.New("sandbox lost")
@@ -125,6 +126,7 @@ func kind(st *status.Status) error {
 		if strings.Contains(strings.ToLower(st.Message()), "no gpu") {
 			return ErrNoGPU
 		}
+		return ErrState
 	case codes.DeadlineExceeded:
 		return context.DeadlineExceeded
 	case codes.Unimplemented:

@@ -38,6 +38,7 @@ func (c *Client) BuildImage(ctx context.Context, app App, base string, layers []
 	if log == nil {
 		log = func(int, string) {}
 	}
+	whole, given := base, layers
 	if len(layers) == 0 {
 		if imageID.MatchString(base) {
 			return base, nil
@@ -59,6 +60,7 @@ func (c *Client) BuildImage(ctx context.Context, app App, base string, layers []
 		}
 		base = id
 	}
+	c.memory.keepImage(whole, given, base)
 	return base, nil
 }
 
@@ -211,5 +213,6 @@ func (c *Client) ImageExists(ctx context.Context, id string) error {
 
 // DeleteImage deletes an image. One that is gone already is no error.
 func (c *Client) DeleteImage(ctx context.Context, id string) error {
+	defer c.Forget()
 	return ignoreNotFound(failure(ctx, "delete image "+id, c.modal.Images.Delete(ctx, id, nil)))
 }

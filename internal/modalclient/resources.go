@@ -22,7 +22,9 @@ func (c *Client) App(ctx context.Context, name string, create bool) (App, error)
 	if err != nil {
 		return App{}, failure(ctx, fmt.Sprintf("get app %q", name), err)
 	}
-	return App{ID: app.AppID, Name: name}, nil
+	found := App{ID: app.AppID, Name: name}
+	c.memory.keepApp(found)
+	return found, nil
 }
 
 // Secret is a set of environment variables kept by the server.
