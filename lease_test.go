@@ -86,7 +86,7 @@ func TestRenewingALeaseThatIsBeingLifted(t *testing.T) {
 func TestASandboxWithoutALeaseKeepsNone(t *testing.T) {
 	t.Parallel()
 	server := seertest.NewServer(t)
-	const runOut = "echo 1 >" + leaseFile
+	const runOut = "mkdir -p /dev/shm/seer && echo 1 >" + leaseFile // the sandbox's own command may come later
 	without := startOn(t, server, seer.SandboxConfig{}, seer.WithLease(-1))
 	_, err := without.Exec(t.Context(), runOut)
 	require.NoError(t, err)

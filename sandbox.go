@@ -186,8 +186,10 @@ func (s *Sandbox) tunnels(ctx context.Context, remote *modalclient.Sandbox) (map
 	return urls, nil
 }
 
-// Logs streams what the sandbox's own command prints: the output of setup and
-// services, not of Exec. It ends with the sandbox or with ctx.
+// Logs streams what the sandbox's own command prints, and what is written to its
+// streams from inside: little, unless the sandbox was started by another tool.
+// The output of commands is theirs, that of setup and services comes with the
+// events of Start. It ends with the sandbox or with ctx.
 func (s *Sandbox) Logs(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		remote, err := s.running()

@@ -20,6 +20,8 @@ import (
 const (
 	waitPoll  = 55 * time.Second // one TaskExecWait
 	killBound = 15 * time.Second
+	killTries = 3
+	goneSoon  = 500 * time.Millisecond // for the server to see that a command was killed
 	// A start under way when its caller gives up may take this much longer.
 	startGrace = 5 * time.Second
 	// The server ends a command this long after us, in case we are no more.
@@ -341,13 +343,35 @@ func (p *Process) Kill(ctx context.Context) error {
 		return nil
 	}
 	p.killed.Store(true)
-	return p.sandbox.kill(ctx, p.marker)
+	return p.kill(ctx)
 }
 
 func (p *Process) killBounded() error {
 	ctx, cancel := context.WithTimeout(p.sandbox.life, killBound)
 	defer cancel()
-	return p.sandbox.kill(ctx, p.marker)
+	return p.kill(ctx)
+}
+
+// kill ends the command and asks the server whether it did: a process that is
+// just becoming another program has no mark for a moment.
+func (p *Process) kill(ctx context.Context) error {
+	for try := 1; ; try++ {
+		if err := p.sandbox.kill(ctx, p.marker); err != nil || try == killTries || p.gone(ctx) {
+			return err
+		}
+	}
+}
+
+// gone reports whether the server has seen the command end, or knows of none.
+func (p *Process) gone(ctx context.Context) bool {
+	soon, cancel := context.WithTimeout(ctx, goneSoon)
+	defer cancel()
+	message := pb.TaskExecWaitRequest_builder{TaskId: p.task.id, ExecId: p.id}.Build()
+	err := p.attempt("kill command").do(soon, func(ctx context.Context, router pb.TaskCommandRouterClient) error {
+		_, err := router.TaskExecWait(ctx, message)
+		return err
+	})
+	return err == nil || soon.Err() == nil
 }
 
 func (p *Process) attempt(op string) *attempts { return p.sandbox.attempts(p.task, op) }

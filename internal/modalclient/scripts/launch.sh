@@ -6,6 +6,8 @@
 # A value is a line with the number of its lines, and these; or, where it is
 # large, a line with minus the number of its bytes, and these.
 export "$1"
+# The sandbox's own command makes it too, and may come a moment later.
+[ -d /workspace ] || mkdir -p /workspace 2>/dev/null || :
 case $2 in
 null) shift 2; exec "$@" </dev/null ;;
 pipe) shift 2; exec "$@" ;;

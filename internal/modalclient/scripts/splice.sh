@@ -12,7 +12,7 @@ fi
 mkdir -p -- "${1%/*}"
 temp=${1%/*}/.${1##*/}.$$
 trap 'exit 143' TERM
-trap 'rm -f -- "$temp"' EXIT
+trap 'trap "" TERM; rm -f -- "$temp"' EXIT # which a TERM would cut short
 umask 022
 if [ "$2" = 0 ] && [ "$3" = 0 ]; then
 	cat >"$temp"

@@ -24,7 +24,7 @@ if [ -z "$mode" ]; then
 fi
 temp=.seer-$$-${SEER_EXEC#??????????????????}
 trap 'exit 143' TERM
-trap 'rm -f -- "$dir$temp"' EXIT
+trap 'trap "" TERM; rm -f -- "$dir$temp"' EXIT # which a TERM would cut short
 umask 077
 exec 3<&0 4>"$dir$temp" || exit 1
 # Waited for, not run in front, so that a trap does not wait for it.
