@@ -23,6 +23,7 @@ func startCLI(t *testing.T, sandbox *seer.Sandbox, workspace *seer.Workspace, op
 }
 
 func TestCLISession(t *testing.T) {
+	t.Parallel()
 	sandbox := startSandbox(t, seer.SandboxConfig{})
 	source := write(t, map[string]string{"data/a.txt": "A", "note.txt": "note", "my-skill/SKILL.md": "# Mine", "my-skill/extra.py": "x = 1"})
 	workspace := workspaceOf(source)

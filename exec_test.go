@@ -21,6 +21,7 @@ import (
 )
 
 func TestExec(t *testing.T) {
+	t.Parallel()
 	sandbox := startSandbox(t, seer.SandboxConfig{Env: map[string]string{"COLOUR": "blue"}})
 
 	t.Run("returns stdout", func(t *testing.T) {
@@ -110,6 +111,7 @@ func TestExecPython(t *testing.T) {
 }
 
 func TestCommand(t *testing.T) {
+	t.Parallel()
 	sandbox := startSandbox(t, seer.SandboxConfig{})
 
 	t.Run("streams both ways", func(t *testing.T) {

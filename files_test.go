@@ -25,6 +25,7 @@ var oddNames = []string{
 }
 
 func TestWriteAndReadFile(t *testing.T) {
+	t.Parallel()
 	sandbox := startSandbox(t, seer.SandboxConfig{})
 	ctx := t.Context()
 
@@ -221,6 +222,7 @@ func TestDownloadStaysInItsTarget(t *testing.T) {
 }
 
 func TestFS(t *testing.T) {
+	t.Parallel()
 	sandbox := startSandbox(t, seer.SandboxConfig{})
 	_, err := sandbox.Exec(t.Context(), `mkdir -p /data/sub/empty && cd /data && echo hello >file && echo x >sub/"odd name" && chmod 600 file && ln -s file link`)
 	require.NoError(t, err)

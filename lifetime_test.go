@@ -98,6 +98,7 @@ func nearItsEnd(t *testing.T, server *seertest.Server, opts ...seer.Option) *see
 }
 
 func TestASandboxIsSavedBeforeItsEnd(t *testing.T) {
+	t.Parallel()
 	server := seertest.NewServer(t)
 	var mu sync.Mutex
 	var events []seer.Event
@@ -138,6 +139,7 @@ func TestASandboxIsSavedBeforeItsEnd(t *testing.T) {
 }
 
 func TestASandboxThatCannotBeSavedEndsAllTheSame(t *testing.T) { // D8
+	t.Parallel()
 	server := seertest.NewServer(t)
 	server.Fail("SandboxSnapshotFs", errors.New("injected"), 1)
 	sandbox := nearItsEnd(t, server)
@@ -149,6 +151,7 @@ func TestASandboxThatCannotBeSavedEndsAllTheSame(t *testing.T) { // D8
 }
 
 func TestTerminateDuringTheFinalSnapshot(t *testing.T) {
+	t.Parallel()
 	server := seertest.NewServer(t)
 	server.Delay("SandboxSnapshotFs", time.Hour)
 	saving := make(chan struct{})

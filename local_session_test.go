@@ -31,6 +31,7 @@ func textOf(t *testing.T, session seer.Session, code string) string {
 }
 
 func TestLocalSession(t *testing.T) {
+	t.Parallel()
 	session := startLocal(t, nil, nil)
 
 	t.Run("keeps variables and shows the last value", func(t *testing.T) {

@@ -219,6 +219,7 @@ func TestManagerFiles(t *testing.T) {
 }
 
 func TestManagerCommandsAreBounded(t *testing.T) {
+	t.Parallel()
 	server := seertest.NewServer(t)
 	sandbox := startOn(t, server, seer.SandboxConfig{})
 	_, agent := startManager(t, server, nil)

@@ -143,6 +143,7 @@ func TestMCPRefusesStrangers(t *testing.T) { // D1
 }
 
 func TestMCPPython(t *testing.T) {
+	t.Parallel()
 	session := startLocal(t, nil, nil)
 	agent := agent(t, onlyServer(t, session), nil)
 	assert.ElementsMatch(t, []string{"run_python", "interrupt", "restart", "read_file", "write_file", "list_files", "upload_file"}, toolNames(t, agent))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -102,11 +103,12 @@ func TestPlanTellsWhatItCannotKnow(t *testing.T) {
 }
 
 func TestPlanDoesNotWaitForAHubThatHangs(t *testing.T) {
-	_, config := planned(t)
+	t.Parallel()
 	hub := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	defer hub.Close()
-	t.Setenv("HF_ENDPOINT", hub.URL)
-	p, err := config.Plan(within(t, time.Minute), seer.WithBackend(seer.Modal()))
+	env := filepath.Join(write(t, map[string]string{"env": "HF_ENDPOINT=" + hub.URL + "\n"}), "env")
+	config := seer.SandboxConfig{GPU: "A100", Models: []seer.ModelConfig{{Name: "org/small"}, {Name: "org/secret-name", VarName: "target", Hidden: true}}}
+	p, err := config.Plan(within(t, time.Minute), seer.WithBackend(seer.Modal()), seer.WithEnvFile(env))
 	require.NoError(t, err)
 	for _, m := range p.Models {
 		assert.Equal(t, seer.PlanUnknown, m.Access)

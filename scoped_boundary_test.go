@@ -198,6 +198,7 @@ print("scoped")`))
 
 // TestScopedMeansScopedWithTheSkill gives an agent the skill, which is words.
 func TestScopedMeansScopedWithTheSkill(t *testing.T) {
+	t.Parallel()
 	tools := startGuarded(t)
 	session, _ := startIsolated(t, &seer.Workspace{Skills: []seer.Skill{tools.Skill()}}, seer.LocalOptions{})
 	text := execText(t, session, `

@@ -268,6 +268,7 @@ func TestScopedFromSnapshot(t *testing.T) { // D10
 }
 
 func TestScopedBlockedNetwork(t *testing.T) {
+	t.Parallel()
 	server := seertest.NewServer(t)
 	scoped := startScopedOn(t, server, seer.SandboxConfig{BlockNetwork: true})
 	_, err := scoped.URL(t.Context(), 8080)

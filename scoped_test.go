@@ -83,6 +83,7 @@ func TestTheScopedDocument(t *testing.T) {
 }
 
 func TestServedFunctions(t *testing.T) {
+	t.Parallel()
 	scoped := startScoped(t, seer.SandboxConfig{})
 	tools, err := scoped.Serve(t.Context(), modelTools, &seer.ServeOptions{Name: "model_tools"})
 	require.NoError(t, err)

@@ -264,6 +264,7 @@ func TestAnyFailingRPCOfStartIsCleanedUp(t *testing.T) {
 }
 
 func TestCancelledStartLeavesNothing(t *testing.T) {
+	t.Parallel()
 	for _, rpc := range []string{"AppGetOrCreate", "ImageGetOrCreate", "SecretGetOrCreate", "SandboxCreate", "SandboxGetTaskId", "TaskExecStart"} {
 		t.Run(rpc, func(t *testing.T) {
 			server := seertest.NewServer(t)
