@@ -55,6 +55,9 @@ type creation struct {
 }
 
 func (s *Server) create(ctx context.Context, c creation) (*sandbox, error) {
+	if c.definition == nil {
+		return nil, invalid("create sandbox: no definition")
+	}
 	definition := proto.CloneOf(c.definition)
 	app, err := load[named](s.names, kindAppID, c.appID)
 	if err != nil {
