@@ -59,7 +59,7 @@ func FuzzRequestBody(f *testing.F) {
 	serve(f, server, "echo", "@expose\ndef f(**kw): return kw\n")
 	client := newHTTPClient(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		request, err := http.NewRequestWithContext(ctx, http.MethodPost,
 			server.ServiceURL("echo")+"/call/f", strings.NewReader(string(body)))

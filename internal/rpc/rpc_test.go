@@ -106,6 +106,10 @@ func startServerProcess(t testing.TB, python string) (*rpc.Server, *exec.Cmd) {
 	require.NoError(t, err)
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)
+	// A fuzzing worker has the pipes to its coordinator here, which waits for
+	// their end: they are not the server's.
+	syscall.CloseOnExec(3)
+	syscall.CloseOnExec(4)
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() {
 		if cmd.ProcessState != nil {
