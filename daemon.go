@@ -38,6 +38,25 @@ type daemon struct {
 	Settings  map[string]any     `json:"settings"`
 }
 
+// daemonsOfStart are the services that Start starts. They begin to boot with
+// the sandbox itself.
+func (s *Sandbox) daemonsOfStart() []daemon {
+	var all []daemon
+	if s.config.ExecutionMode == ModeNotebook {
+		all = append(all, s.jupyterDaemon())
+	}
+	if s.config.Debug {
+		all = append(all, s.vscodeDaemon())
+	}
+	return all
+}
+
+// order is a daemon as daemonScript takes it. Nothing in it is secret.
+func (d daemon) order() (string, error) {
+	order, err := json.Marshal(d)
+	return string(order), err
+}
+
 type pythonNeeds struct {
 	Modules  []string          `json:"modules"`
 	Packages []string          `json:"packages"`
@@ -73,19 +92,18 @@ func (s *Sandbox) runReachable(ctx context.Context, remote *modalclient.Sandbox,
 	return secret, url, err
 }
 
-// runDaemon starts a service, or finds the one that runs, and returns its secret.
+// runDaemon starts a service, or finds the one that runs or boots, and returns its secret.
 // WaitTimeout bounds it.
 func (s *Sandbox) runDaemon(ctx context.Context, remote *modalclient.Sandbox, wanted daemon) (secret string, err error) {
 	patience := s.config.withDefaults().WaitTimeout
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	order, err := json.Marshal(wanted)
+	order, err := wanted.order()
 	if err != nil {
 		return "", err
 	}
-	// Nothing in the order is secret: as an argument it is there one round
-	// trip sooner than on standard input.
-	cmd := s.Command("python", "-c", daemonScript, string(order))
+	// As an argument it is there one round trip sooner than on standard input.
+	cmd := s.Command("python", "-c", daemonScript, order)
 	cmd.remote = remote
 	var answer struct {
 		Secret string `json:"secret"`

@@ -21,9 +21,21 @@ var leaseScript string
 const noLease = "none"
 
 // watchdogCommand is the command a sandbox is created with. It keeps what
-// FromID will want to know.
-func watchdogCommand(lease time.Duration, state string) []string {
-	return []string{"sh", "-c", watchdogScript, "seer-watchdog", leaseValue(lease), state}
+// FromID will want to know, and has daemons boot as soon as anything can: who
+// runs them later finds them at it.
+func watchdogCommand(lease time.Duration, state string, daemons []daemon) ([]string, error) {
+	command := []string{"sh", "-c", watchdogScript, "seer-watchdog", leaseValue(lease), state}
+	if len(daemons) > 0 {
+		command = append(command, daemonScript)
+	}
+	for _, d := range daemons {
+		order, err := d.order()
+		if err != nil {
+			return nil, err
+		}
+		command = append(command, order)
+	}
+	return command, nil
 }
 
 // leaseValue is a lease in whole seconds, as scripts and tags have it.

@@ -70,17 +70,17 @@ func (s *Sandbox) notebookServer(ctx context.Context, remote *modalclient.Sandbo
 	return started.client, nil
 }
 
-func (s *Sandbox) serveJupyter(ctx context.Context, remote *modalclient.Sandbox) (notebookServer, error) {
+// jupyterDaemon is what runs as the sandbox's Jupyter server.
+func (s *Sandbox) jupyterDaemon() daemon {
 	in := s.planInput()
-	port := in.JupyterPort
 	runtime := jupyterRuntime
-	token, base, err := s.runReachable(ctx, remote, daemon{
-		Name: "Jupyter", Probe: "jupyter", Port: port,
+	return daemon{
+		Name: "Jupyter", Probe: "jupyter", Port: in.JupyterPort,
 		Python: &pythonNeeds{
 			Modules: []string{"jupyter_server", "ipykernel"}, Packages: plan.NotebookPackages(in),
 			Extras: map[string]string{"jupyterlab": jupyter.LabArg},
 		},
-		Command:   append(jupyter.ServerArgs(s.listenOn(), port, sandboxWorkspace), "--config="+jupyterHome+"/config.json"),
+		Command:   append(jupyter.ServerArgs(s.listenOn(), in.JupyterPort, sandboxWorkspace), "--config="+jupyterHome+"/config.json"),
 		Directory: sandboxWorkspace,
 		Environ:   map[string]*string{jupyter.RuntimeVariable: &runtime, jupyter.TokenVariable: nil},
 		Secret:    []string{"IdentityProvider", "token"},
@@ -88,15 +88,22 @@ func (s *Sandbox) serveJupyter(ctx context.Context, remote *modalclient.Sandbox)
 		// PATH than the image's, without its Python.
 		Config:   map[string]any{"ServerApp": map[string]any{"terminado_settings": map[string]any{"shell_command": []string{"bash"}}}},
 		Settings: map[string]any{labNotifications: map[string]any{"fetchNews": "false", "checkForUpdates": false}},
-	})
+	}
+}
+
+func (s *Sandbox) serveJupyter(ctx context.Context, remote *modalclient.Sandbox) (notebookServer, error) {
+	wanted := s.jupyterDaemon()
+	token, base, err := s.runReachable(ctx, remote, wanted)
 	if err != nil {
 		return notebookServer{}, err
 	}
 	target := jupyter.Config{BaseURL: base, Token: token, Logger: s.opts.logger}
 	server := notebookServer{url: base + "/?token=" + token}
 	if base == "" {
-		target.BaseURL = "http://127.0.0.1:" + strconv.Itoa(port)
-		target.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return s.dialInside(ctx, remote, port) }
+		target.BaseURL = "http://127.0.0.1:" + strconv.Itoa(wanted.Port)
+		target.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return s.dialInside(ctx, remote, wanted.Port)
+		}
 		server.url = ""
 	}
 	// It answers inside; the way to it may take a moment longer.

@@ -528,6 +528,18 @@ func TestNotebookWithoutNetwork(t *testing.T) {
 	assert.Equal(t, "1000000", text(t, session, "len('x' * 10**6)"))
 }
 
+// It is up before the first command could ask for it.
+func TestJupyterBootsWithTheSandbox(t *testing.T) {
+	t.Parallel()
+	server := seertest.NewServer(t)
+	server.Delay("TaskExecStart", 5*time.Second)
+	sandbox := startOn(t, server, seer.SandboxConfig{ExecutionMode: seer.ModeNotebook})
+	server.Heal()
+	marks, err := sandbox.Exec(t.Context(), `read -r pid began </run/seer/Jupyter/process; grep -czE '^(SEER_EXEC|HOME)=' /proc/$pid/environ`)
+	require.NoError(t, err)
+	assert.Equal(t, "1", strings.TrimSpace(marks), "no command has started it")
+}
+
 func TestNotebookModeFromSnapshot(t *testing.T) {
 	t.Parallel()
 	server := seertest.NewServer(t)

@@ -309,9 +309,13 @@ func (l *launch) create(ctx context.Context, log func(string), secret modalclien
 	if err != nil {
 		return "", err
 	}
+	command, err := watchdogCommand(p.Lease, state, l.daemonsOfStart())
+	if err != nil {
+		return "", err
+	}
 	spec := modalclient.CreateSpec{
 		Image:          l.image,
-		Command:        watchdogCommand(p.Lease, state),
+		Command:        command,
 		Timeout:        p.Timeout,
 		IdleTimeout:    p.Idle,
 		GPU:            gpuOnWire(p.GPU, p.GPUCount),

@@ -37,10 +37,11 @@ func (s *Sandbox) CodeServerPassword() string {
 	return s.vscode.password
 }
 
-func (s *Sandbox) startVSCode(ctx context.Context, remote *modalclient.Sandbox) error {
+// vscodeDaemon is what runs as the sandbox's VS Code.
+func (s *Sandbox) vscodeDaemon() daemon {
 	port := s.config.withDefaults().DebugPort
 	yes := "1"
-	password, url, err := s.runReachable(ctx, remote, daemon{
+	return daemon{
 		Name: "VS Code", Probe: "vscode", Port: port,
 		Command:   append(plan.VSCodeCommand(), "--config=/run/seer/VS Code/config.json", sandboxWorkspace),
 		Directory: sandboxWorkspace,
@@ -55,7 +56,11 @@ func (s *Sandbox) startVSCode(ctx context.Context, remote *modalclient.Sandbox) 
 			"workbench.startupEditor": "none", "chat.disableAIFeatures": true,
 			"workbench.secondarySideBar.defaultVisibility": "hidden",
 		}},
-	})
+	}
+}
+
+func (s *Sandbox) startVSCode(ctx context.Context, remote *modalclient.Sandbox) error {
+	password, url, err := s.runReachable(ctx, remote, s.vscodeDaemon())
 	if err != nil {
 		return err
 	}

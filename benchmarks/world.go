@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -61,7 +62,23 @@ type worldOptions struct {
 	scheduling time.Duration // before a sandbox is there
 }
 
+// scheduled is a runtime whose sandboxes are there at once, but do nothing
+// before they would have been scheduled.
+type scheduled struct {
+	runtime.Runtime
+	after time.Duration
+}
+
+func (s scheduled) Start(ctx context.Context, spec runtime.Spec) (runtime.Sandbox, error) {
+	seconds := strconv.FormatFloat(s.after.Seconds(), 'f', -1, 64)
+	spec.Command = append([]string{"sh", "-c", `sleep "$0" && exec "$@"`, seconds}, spec.Command...)
+	return s.Runtime.Start(ctx, spec)
+}
+
 func newWorldOn(rt runtime.Runtime, options worldOptions) (*world, error) {
+	if options.scheduling > 0 {
+		rt = scheduled{rt, options.scheduling}
+	}
 	w := &world{runtime: rt, scheduling: options.scheduling}
 	server, err := modalserver.New(modalserver.Config{
 		Runtime: rt, TokenID: tokenID, TokenSecret: tokenSecret, Hook: w.see, ImageDir: options.imageDir,

@@ -30,8 +30,18 @@ import sys
 import time
 
 
+def take(lock):
+    """Takes the lock, once whoever starts the service has started it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        import http.client  # which takes its time, and there is some now
+
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+
 def ask(port, path, data=None, headers=None):
-    import http.client  # takes its time, which a service that boots has
+    import http.client  # takes its time, which a service that boots has too
 
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
@@ -141,7 +151,7 @@ def main():
 
     kept = os.path.join(home, "secret.json")
     with open(os.path.join(home, "lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        take(lock)
         try:
             with open(kept) as file:
                 secret = json.load(file)
