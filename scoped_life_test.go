@@ -83,6 +83,7 @@ import os, time
 def version() -> int: return 1
 @expose
 def slow() -> int:
+    open("/tmp/begun", "w").close()
     while not os.path.exists("/tmp/finish"): time.sleep(0.005)
     return 1
 `)
@@ -91,6 +92,8 @@ def slow() -> int:
 	running := make(chan error, 1)
 	var fromOld int
 	go func() { running <- old.Call(ctx, "slow", nil, &fromOld) }()
+	_, err := scoped.Exec(ctx, "until [ -e /tmp/begun ]; do sleep 0.01; done")
+	require.NoError(t, err)
 
 	stop, calls := make(chan struct{}), sync.WaitGroup{}
 	for range 4 {
@@ -122,7 +125,7 @@ def slow() -> int:
 	assert.Equal(t, 1, fromOld)
 
 	path := filepath.Join(write(t, map[string]string{"tools.py": "raise RuntimeError('no')"}), "tools.py")
-	_, err := scoped.Serve(ctx, path, nil)
+	_, err = scoped.Serve(ctx, path, nil)
 	require.ErrorContains(t, err, "RuntimeError: no")
 	version, err := seer.CallAs[int](ctx, next, "version", nil)
 	require.NoError(t, err)
