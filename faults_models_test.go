@@ -25,7 +25,7 @@ import (
 // which is the download's. Each case has a model of its own, so that all can
 // wait side by side. What a Start must survive comes over all RPCs at once.
 func TestFaultsOfModels(t *testing.T) {
-	hub := newHubWorld(t).Server
+	hub := hubtest.NewServer(t)
 	running := goleak.IgnoreCurrent()
 	var plain, all []seertest.Call
 	t.Run("no model", func(t *testing.T) {
@@ -105,7 +105,7 @@ func (w *hubWorld) download(t *testing.T, name string, rpcs []string, kind kindO
 		"the download's ends by itself if it cannot be terminated")
 	assertModel(t, sandbox.ModelHandles()[0])
 	terminate(t, sandbox)
-	require.NoError(t, seer.DeleteModel(t.Context(), id, seer.WithBackend(w.server.Backend())))
+	require.NoError(t, seer.DeleteModel(t.Context(), id, w.options()...))
 	return calls
 }
 

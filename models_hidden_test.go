@@ -24,7 +24,9 @@ func (w *hubWorld) addAdapter() {
 	}})
 }
 
-func testAdapterBringsItsBase(t *testing.T, w *hubWorld) {
+func TestAdapterBringsItsBase(t *testing.T) {
+	t.Parallel()
+	w := newHubWorld(t)
 	w.addAdapter()
 	sandbox := w.start(t, []seer.ModelConfig{
 		{Name: "quokka-org/Sparrow-7B-tuned", VarName: "tuned", IsPEFT: true, BaseModel: "acme-labs/Sparrow-7B"},
@@ -51,7 +53,9 @@ func testAdapterBringsItsBase(t *testing.T, w *hubWorld) {
 	require.ErrorContains(t, err, "another base model")
 }
 
-func testHiddenModelIsNotNamedAnywhere(t *testing.T, w *hubWorld) {
+func TestHiddenModelIsNotNamedAnywhere(t *testing.T) {
+	t.Parallel()
+	w := newHubWorld(t)
 	w.addTelltales(t)
 	var said events
 	var log bytes.Buffer

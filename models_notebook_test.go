@@ -98,7 +98,9 @@ print([line for _, _, line in get_ipython().history_manager.search("*")])
 print([line for _, _, line in get_ipython().history_manager.get_range()], In, Out)
 `
 
-func testHiddenModelsInANotebook(t *testing.T, w *hubWorld) {
+func TestHiddenModelsInANotebook(t *testing.T) {
+	t.Parallel()
+	w := newHubWorld(t)
 	w.addTelltales(t)
 	config := seer.SandboxConfig{
 		Models: []seer.ModelConfig{
@@ -122,7 +124,7 @@ func huntInNotebook(t *testing.T, w *hubWorld, config seer.SandboxConfig) *seer.
 	var said events
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	sandbox := startOn(t, w.server, config, said.option(), seer.WithLogger(logger))
+	sandbox := startOn(t, w.server, config, w.env(), said.option(), seer.WithLogger(logger))
 	session := startNotebook(t, sandbox, nil, seer.NotebookOptions{})
 
 	assertNamesNothing(t, "variables and history", text(t, session, tellAll))

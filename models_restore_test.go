@@ -16,12 +16,14 @@ import (
 	"github.com/ajobi-uhc/seer-go/local"
 )
 
-func testSnapshotKeepsItsModels(t *testing.T, w *hubWorld) {
-	const id = "acme-labs/Sparrow-7B"
+func TestSnapshotKeepsItsModels(t *testing.T) {
+	t.Parallel()
+	w := newHubWorld(t)
+	const id = "acme-labs/Kestrel-7B"
 	first := w.Add(hubtest.Model{ID: id, Files: modelFiles(id)})
-	config := seer.SandboxConfig{Models: []seer.ModelConfig{{Name: id}, {Name: "acme-labs/Secret-1B", VarName: "target", Hidden: true}}}
-	w.Add(hubtest.Model{ID: "acme-labs/Secret-1B", Files: modelFiles("acme-labs/Secret-1B")})
-	on := seer.WithBackend(w.server.Backend())
+	config := seer.SandboxConfig{Models: []seer.ModelConfig{{Name: id}, {Name: "acme-labs/Secret-Kestrel-1B", VarName: "target", Hidden: true}}}
+	w.Add(hubtest.Model{ID: "acme-labs/Secret-Kestrel-1B", Files: modelFiles("acme-labs/Secret-Kestrel-1B")})
+	on := w.options()
 	sandbox := w.start(t, config.Models)
 	snapshot, err := sandbox.Snapshot(t.Context(), "with models")
 	require.NoError(t, err)
@@ -35,7 +37,7 @@ func testSnapshotKeepsItsModels(t *testing.T, w *hubWorld) {
 	var mailed seer.Snapshot
 	require.NoError(t, json.Unmarshal(data, &mailed))
 	lastUse := func() (last time.Time) {
-		for model, err := range seer.ListModels(t.Context(), on) {
+		for model, err := range seer.ListModels(t.Context(), on...) {
 			require.NoError(t, err)
 			if model.Name == id {
 				last = model.LastUsed
@@ -45,7 +47,7 @@ func testSnapshotKeepsItsModels(t *testing.T, w *hubWorld) {
 	}
 	for name, config := range map[string]seer.SandboxConfig{"no models": {}, "the same models": config} {
 		before := lastUse()
-		restored, err := seer.FromSnapshot(t.Context(), &mailed, config, on)
+		restored, err := seer.FromSnapshot(t.Context(), &mailed, config, on...)
 		require.NoError(t, err, name)
 		assert.Equal(t, sandbox.ModelHandles(), restored.ModelHandles(), name)
 		assert.True(t, lastUse().After(before), name)
@@ -58,7 +60,7 @@ func testSnapshotKeepsItsModels(t *testing.T, w *hubWorld) {
 	for _, handle := range sandbox.ModelHandles() {
 		require.NoError(t, os.Truncate(filepath.Join(volumeDir(t, handle.Volume), "model.safetensors"), 5))
 	}
-	repaired, err := seer.FromSnapshot(t.Context(), &mailed, seer.SandboxConfig{}, on)
+	repaired, err := seer.FromSnapshot(t.Context(), &mailed, seer.SandboxConfig{}, on...)
 	require.NoError(t, err)
 	for _, handle := range repaired.ModelHandles() {
 		got, err := repaired.ReadFile(t.Context(), handle.Path+"/model.safetensors")
@@ -67,8 +69,8 @@ func testSnapshotKeepsItsModels(t *testing.T, w *hubWorld) {
 	}
 	terminate(t, repaired)
 
-	require.NoError(t, seer.DeleteModel(t.Context(), id, on))
-	restored, err := seer.FromSnapshot(t.Context(), &mailed, seer.SandboxConfig{}, on)
+	require.NoError(t, seer.DeleteModel(t.Context(), id, on...))
+	restored, err := seer.FromSnapshot(t.Context(), &mailed, seer.SandboxConfig{}, on...)
 	require.NoError(t, err)
 	t.Cleanup(func() { terminate(t, restored) })
 	assert.Equal(t, sandbox.ModelHandles(), restored.ModelHandles(), "the same commit is downloaded again")
@@ -91,16 +93,18 @@ func volumeDir(t *testing.T, volume string) string {
 	return ""
 }
 
-func testFromIDKnowsTheModels(t *testing.T, w *hubWorld) {
+func TestFromIDKnowsTheModels(t *testing.T) {
+	t.Parallel()
+	w := newHubWorld(t)
 	const id = "acme-labs/Sparrow-7B"
 	w.Add(hubtest.Model{ID: id, Files: modelFiles(id)})
-	on := seer.WithBackend(w.server.Backend())
+	on := w.options()
 	sandbox := w.start(t, []seer.ModelConfig{{Name: id, VarName: "target", Hidden: true}})
 	want := sandbox.ModelHandles()
 	_, err := sandbox.Exec(within(t, time.Minute), "until [ -s /dev/shm/seer/state.json ]; do sleep 0.1; done")
 	require.NoError(t, err)
 
-	found, err := seer.FromID(t.Context(), sandbox.SandboxID(), on)
+	found, err := seer.FromID(t.Context(), sandbox.SandboxID(), on...)
 	require.NoError(t, err)
 	handle := found.ModelHandles()[0]
 	assert.Empty(t, handle.Name, "the sandbox itself does not know it")
@@ -109,7 +113,7 @@ func testFromIDKnowsTheModels(t *testing.T, w *hubWorld) {
 	require.NoError(t, err)
 	require.NoError(t, found.Close())
 
-	restored, err := seer.FromSnapshot(t.Context(), snapshot, seer.SandboxConfig{}, on)
+	restored, err := seer.FromSnapshot(t.Context(), snapshot, seer.SandboxConfig{}, on...)
 	require.NoError(t, err)
 	t.Cleanup(func() { terminate(t, restored) })
 	got, err := restored.ReadFile(t.Context(), restored.ModelHandles()[0].Path+"/model.safetensors")
@@ -117,14 +121,16 @@ func testFromIDKnowsTheModels(t *testing.T, w *hubWorld) {
 	assert.Equal(t, modelFiles(id)["model.safetensors"], got)
 }
 
-func testKilledDownloadIsTakenOver(t *testing.T, w *hubWorld) {
+func TestKilledDownloadIsTakenOver(t *testing.T) {
+	t.Parallel()
+	w := newHubWorld(t)
 	weights := bytes.Repeat([]byte("0123456789abcdef"), 64<<10) // 1 MiB
 	w.Add(hubtest.Model{ID: "acme-labs/Sparrow-7B", Files: map[string][]byte{"config.json": []byte("{}"), "model.safetensors": weights}})
 	w.Fail(hubtest.Fault{Path: "/repos/", StallAfter: 512 << 10, Times: 1})
 	killed := make(chan error, 1)
 	sandbox := w.start(t, []seer.ModelConfig{{Name: "acme-labs/Sparrow-7B"}}, onceKept(128<<10, func() {
 		go func() {
-			killed <- seer.TerminateAll(t.Context(), w.server.Sandboxes(), seer.WithBackend(w.server.Backend()))
+			killed <- seer.TerminateAll(t.Context(), w.server.Sandboxes(), w.options()...)
 		}()
 	}))
 	require.NoError(t, <-killed)
@@ -134,15 +140,17 @@ func testKilledDownloadIsTakenOver(t *testing.T, w *hubWorld) {
 	assert.True(t, bytes.Equal(weights, got))
 }
 
-func testCachedModelsAreListedAndDeleted(t *testing.T, w *hubWorld) {
+func TestCachedModelsAreListedAndDeleted(t *testing.T) {
+	t.Parallel()
+	w := newHubWorld(t)
 	const id = "acme-labs/Sparrow-7B"
 	commit := w.Add(hubtest.Model{ID: id, Files: modelFiles(id)})
-	on := seer.WithBackend(w.server.Backend())
+	on := w.options()
 	sandbox := w.start(t, []seer.ModelConfig{{Name: id}, {Name: id, VarName: "x", Revision: commit}})
 	terminate(t, sandbox)
 
 	list := func() (models []seer.CachedModel) {
-		for m, err := range seer.ListModels(t.Context(), on) {
+		for m, err := range seer.ListModels(t.Context(), on...) {
 			require.NoError(t, err)
 			models = append(models, m)
 		}
@@ -160,8 +168,8 @@ func testCachedModelsAreListedAndDeleted(t *testing.T, w *hubWorld) {
 	assert.EqualValues(t, size, model.Bytes)
 	assert.False(t, model.LastUsed.IsZero())
 
-	require.ErrorIs(t, seer.DeleteModel(t.Context(), "acme-labs/Other", on), seer.ErrNotFound)
-	require.NoError(t, seer.DeleteModel(t.Context(), id, on))
+	require.ErrorIs(t, seer.DeleteModel(t.Context(), "acme-labs/Other", on...), seer.ErrNotFound)
+	require.NoError(t, seer.DeleteModel(t.Context(), id, on...))
 	assert.Empty(t, list())
 	served := w.Served()
 	w.start(t, []seer.ModelConfig{{Name: id}})

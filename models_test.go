@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,76 +25,40 @@ import (
 // hubWorld is a hub and a backend whose sandboxes reach it.
 type hubWorld struct {
 	*hubtest.Server
-	server *seertest.Server
-
-	calls, asked int // made before the test
+	server  *seertest.Server
+	envFile string
 }
 
 func newHubWorld(t *testing.T) *hubWorld {
 	t.Helper()
-	hub := hubtest.NewServer(t)
-	t.Setenv("HF_ENDPOINT", hub.URL)
-	t.Setenv("HF_TOKEN", "")
-	return hubWorldOn(t, hub)
+	return hubWorldOn(t, hubtest.NewServer(t))
 }
 
 // hubWorldOn has a hub that other worlds use too.
 func hubWorldOn(t *testing.T, hub *hubtest.Server) *hubWorld {
 	t.Helper()
 	server := seertest.NewServer(t, seertest.AllowHost(strings.TrimPrefix(hub.URL, "http://"), strings.TrimPrefix(hub.CDNURL, "http://")))
-	return &hubWorld{Server: hub, server: server}
+	w := &hubWorld{Server: hub, server: server, envFile: filepath.Join(t.TempDir(), ".env")}
+	w.setEnv(t, hub.URL, "")
+	return w
 }
 
-// The tests share a world, in which the downloader's image is built once, and
-// each finds an empty cache.
-func TestModels(t *testing.T) {
-	w := newHubWorld(t)
-	for _, test := range []struct {
-		name string
-		run  func(*testing.T, *hubWorld)
-	}{
-		{"ModelIsDownloadedOnce", testModelIsDownloadedOnce},
-		{"GatedModelFailsBeforeAnySandbox", testGatedModelFailsBeforeAnySandbox},
-		{"TokenReachesTheDownloadAlone", testTokenReachesTheDownloadAlone},
-		{"ConcurrentStartsShareOneDownload", testConcurrentStartsShareOneDownload},
-		{"CancelledDownloadGoesOn", testCancelledDownloadGoesOn},
-		{"FailingHubLeavesNoSandbox", testFailingHubLeavesNoSandbox},
-		{"AdapterBringsItsBase", testAdapterBringsItsBase},
-		{"HiddenModelIsNotNamedAnywhere", testHiddenModelIsNotNamedAnywhere},
-		{"HiddenModelsInANotebook", testHiddenModelsInANotebook},
-		{"SnapshotKeepsItsModels", testSnapshotKeepsItsModels},
-		{"FromIDKnowsTheModels", testFromIDKnowsTheModels},
-		{"KilledDownloadIsTakenOver", testKilledDownloadIsTakenOver},
-		{"WithoutTheHubOnlyWhatIsCached", testWithoutTheHubOnlyWhatIsCached},
-		{"PlanTellsWhichModelsAreThere", testPlanTellsWhichModelsAreThere},
-		{"CachedModelsAreListedAndDeleted", testCachedModelsAreListedAndDeleted},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			w.renew(t)
-			test.run(t, w)
-		})
-	}
-}
-
-// renew makes the world as it was at first.
-func (w *hubWorld) renew(t *testing.T) {
+// setEnv says where the hub is, and who asks it.
+func (w *hubWorld) setEnv(t *testing.T, endpoint, token string) {
 	t.Helper()
-	w.Heal()
-	on := seer.WithBackend(w.server.Backend())
-	for model, err := range seer.ListModels(t.Context(), on) {
-		require.NoError(t, err)
-		require.NoError(t, seer.DeleteModel(t.Context(), model.Volume, on))
-	}
-	w.calls, w.asked = len(w.server.Calls()), len(w.Requests())
+	require.NoError(t, os.WriteFile(w.envFile, fmt.Appendf(nil, "HF_ENDPOINT=%s\nHF_TOKEN=%s\n", endpoint, token), 0o600))
 }
 
-// requests are those that the hub was asked since the test began.
-func (w *hubWorld) requests() []hubtest.Request { return w.Requests()[w.asked:] }
+func (w *hubWorld) env() seer.Option { return seer.WithEnvFile(w.envFile) }
+
+func (w *hubWorld) options(more ...seer.Option) []seer.Option {
+	return append([]seer.Option{seer.WithBackend(w.server.Backend()), w.env()}, more...)
+}
 
 func (w *hubWorld) sandbox(models []seer.ModelConfig, opts ...seer.Option) *seer.Sandbox {
 	// Nothing is loaded here: the real peft would bring all of torch.
 	config := seer.SandboxConfig{Models: models, PythonPackages: []string{"peft; python_version < '3'"}}
-	return seer.NewSandbox(config, append([]seer.Option{seer.WithBackend(w.server.Backend())}, opts...)...)
+	return seer.NewSandbox(config, w.options(opts...)...)
 }
 
 func (w *hubWorld) start(t *testing.T, models []seer.ModelConfig, opts ...seer.Option) *seer.Sandbox {
@@ -104,10 +69,10 @@ func (w *hubWorld) start(t *testing.T, models []seer.ModelConfig, opts ...seer.O
 	return sandbox
 }
 
-// rpcs counts the calls of an RPC since the test began.
+// rpcs counts the calls of an RPC.
 func (w *hubWorld) rpcs(name string) int {
 	count := 0
-	for _, call := range w.server.Calls()[w.calls:] {
+	for _, call := range w.server.Calls() {
 		if call.RPC == name {
 			count++
 		}
@@ -160,7 +125,9 @@ func onceKept(bytes int64, f func()) seer.Option {
 	})
 }
 
-func testModelIsDownloadedOnce(t *testing.T, w *hubWorld) {
+func TestModelIsDownloadedOnce(t *testing.T) {
+	t.Parallel()
+	w := newHubWorld(t)
 	commit := w.Add(hubtest.Model{ID: "acme-labs/Sparrow-7B", Files: modelFiles("acme-labs/Sparrow-7B")})
 	models := []seer.ModelConfig{{Name: "acme-labs/Sparrow-7B"}}
 
@@ -198,7 +165,9 @@ func testModelIsDownloadedOnce(t *testing.T, w *hubWorld) {
 	assert.Equal(t, "cached", done[0].Text)
 }
 
-func testGatedModelFailsBeforeAnySandbox(t *testing.T, w *hubWorld) {
+func TestGatedModelFailsBeforeAnySandbox(t *testing.T) {
+	t.Parallel()
+	w := newHubWorld(t)
 	w.Add(hubtest.Model{ID: "acme-labs/Closed-1B", Files: modelFiles("x"), Gated: "manual"})
 	_, err := w.sandbox([]seer.ModelConfig{{Name: "acme-labs/Closed-1B"}}).Start(t.Context())
 	require.ErrorIs(t, err, seer.ErrGatedModel)
@@ -214,29 +183,33 @@ func testGatedModelFailsBeforeAnySandbox(t *testing.T, w *hubWorld) {
 	assert.Zero(t, w.rpcs("SandboxCreate"))
 }
 
-func testTokenReachesTheDownloadAlone(t *testing.T, w *hubWorld) {
+func TestTokenReachesTheDownloadAlone(t *testing.T) {
+	t.Parallel()
+	w := newHubWorld(t)
 	const id, token = "acme-labs/Closed-1B", "hf_abcdefghijklmnopqrstuvwxyz"
 	w.Add(hubtest.Model{ID: id, Files: modelFiles(id), Gated: "manual"})
 	w.AddToken(token, id)
-	t.Setenv("HF_TOKEN", token)
+	w.setEnv(t, w.URL, token)
 	var said events
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	sandbox := w.start(t, []seer.ModelConfig{{Name: id}}, said.option(), seer.WithLogger(logger))
 	assert.Empty(t, findNames(t, sandbox, squeezed(token)), "neither the sandbox nor the volume has it")
 	assert.NotContains(t, said.String()+log.String(), token)
-	for _, r := range w.requests() {
+	for _, r := range w.Requests() {
 		assert.Equal(t, !r.CDN, r.Authorization == "Bearer "+token, "%s %s", r.Method, r.Path)
 	}
 
 	config := seer.SandboxConfig{Secrets: []string{"HF_TOKEN"}}
-	asked := startOn(t, w.server, config)
+	asked := startOn(t, w.server, config, w.env())
 	out, err := asked.Exec(t.Context(), "printenv HF_TOKEN")
 	require.NoError(t, err)
 	assert.Equal(t, token+"\n", out, "unless the user lists it")
 }
 
-func testConcurrentStartsShareOneDownload(t *testing.T, w *hubWorld) {
+func TestConcurrentStartsShareOneDownload(t *testing.T) {
+	t.Parallel()
+	w := newHubWorld(t)
 	w.Add(hubtest.Model{ID: "acme-labs/Sparrow-7B", Files: modelFiles("acme-labs/Sparrow-7B")})
 	var mu sync.Mutex
 	var all []*seer.Sandbox
@@ -259,7 +232,7 @@ func testConcurrentStartsShareOneDownload(t *testing.T, w *hubWorld) {
 	}
 	require.NoError(t, err)
 	gets := 0
-	for _, r := range w.requests() {
+	for _, r := range w.Requests() {
 		if r.CDN && r.Method == "GET" {
 			gets++
 		}
@@ -267,7 +240,9 @@ func testConcurrentStartsShareOneDownload(t *testing.T, w *hubWorld) {
 	assert.Equal(t, 1, gets, "the weights were fetched once")
 }
 
-func testCancelledDownloadGoesOn(t *testing.T, w *hubWorld) {
+func TestCancelledDownloadGoesOn(t *testing.T) {
+	t.Parallel()
+	w := newHubWorld(t)
 	weights := bytes.Repeat([]byte("0123456789abcdef"), 64<<10) // 1 MiB
 	w.Add(hubtest.Model{ID: "acme-labs/Sparrow-7B", Files: map[string][]byte{"config.json": []byte("{}"), "model.safetensors": weights}})
 	w.Fail(hubtest.Fault{Path: "/repos/", StallAfter: 512 << 10, Times: 1})
@@ -283,7 +258,7 @@ func testCancelledDownloadGoesOn(t *testing.T, w *hubWorld) {
 	require.NoError(t, err)
 	assert.Equal(t, fmt.Sprintln(len(weights)), out)
 	var rest string
-	for _, r := range w.requests() {
+	for _, r := range w.Requests() {
 		if r.CDN && r.Range != "" {
 			rest = r.Range
 		}
@@ -291,7 +266,9 @@ func testCancelledDownloadGoesOn(t *testing.T, w *hubWorld) {
 	assert.NotEmpty(t, rest, "the second download asked for the rest only")
 }
 
-func testFailingHubLeavesNoSandbox(t *testing.T, w *hubWorld) {
+func TestFailingHubLeavesNoSandbox(t *testing.T) {
+	t.Parallel()
+	w := newHubWorld(t)
 	w.Add(hubtest.Model{ID: "acme-labs/Sparrow-7B", Files: modelFiles("acme-labs/Sparrow-7B")})
 	w.Fail(hubtest.Fault{Path: "/repos/", Status: 403})
 	_, err := w.sandbox([]seer.ModelConfig{{Name: "acme-labs/Sparrow-7B"}}).Start(t.Context())
@@ -302,13 +279,15 @@ func testFailingHubLeavesNoSandbox(t *testing.T, w *hubWorld) {
 	assert.True(t, errors.As(err, &start))
 }
 
-func testWithoutTheHubOnlyWhatIsCached(t *testing.T, w *hubWorld) {
+func TestWithoutTheHubOnlyWhatIsCached(t *testing.T) {
+	t.Parallel()
+	w := newHubWorld(t)
 	commit := w.Add(hubtest.Model{ID: "acme-labs/Sparrow-7B", Files: modelFiles("acme-labs/Sparrow-7B")})
 	cached := []seer.ModelConfig{{Name: "acme-labs/Sparrow-7B"}}
 	want := w.start(t, cached).ModelHandles()
 	created := w.rpcs("SandboxCreate")
 
-	t.Setenv("HF_ENDPOINT", "http://127.0.0.1:1") // where nothing listens
+	w.setEnv(t, "http://127.0.0.1:1", "") // where nothing listens
 	var said events
 	var failing errgroup.Group
 	for _, model := range []seer.ModelConfig{

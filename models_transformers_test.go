@@ -49,7 +49,7 @@ func TestRealModelsInNotebooks(t *testing.T) {
 		seer.ModelConfig{Name: hiddenBase},
 		seer.ModelConfig{Name: hiddenAdapter, VarName: "tuned", IsPEFT: true, BaseModel: hiddenBase},
 		seer.ModelConfig{Name: hiddenBase, VarName: "wrapped", LoadAsPEFT: true},
-	))
+	), w.env())
 	session := startNotebook(t, sandbox, nil, seer.NotebookOptions{})
 	plain := say(t, session, "model", "tokenizer")
 	tuned := say(t, session, "tuned", "tuned_tokenizer")

@@ -16,6 +16,7 @@ import (
 // The models come from a hub and are loaded by the same code as everywhere;
 // light stand-ins take the place of torch and transformers.
 func TestModelsInSessions(t *testing.T) {
+	t.Parallel()
 	w := newHubWorld(t)
 	for _, id := range []string{"acme-labs/Sparrow-7B", "quokka-org/Wren-2B"} {
 		w.Add(hubtest.Model{ID: id, Files: modelFiles(id)})
@@ -25,7 +26,7 @@ func TestModelsInSessions(t *testing.T) {
 		Models:        []seer.ModelConfig{{Name: "acme-labs/Sparrow-7B"}, {Name: "quokka-org/Wren-2B", VarName: "subject", Hidden: true}},
 		LocalDirs:     []seer.Mount{{Source: "testdata/standins", Target: "/opt/standins"}},
 		Env:           map[string]string{"PYTHONPATH": "/opt/standins"},
-	})
+	}, w.env())
 	path := sandbox.ModelHandles()[0].Path
 	loaded := "Models, loaded and ready to use:\n" +
 		"- variables model and tokenizer: acme-labs/Sparrow-7B, in " + path + "\n" +

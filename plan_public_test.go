@@ -171,13 +171,15 @@ func TestPlanTellsWhichLayersAreBuilt(t *testing.T) {
 		layersCached(t, config, seer.WithBackend(refusing.Backend())), "a backend that cannot be asked fails no plan")
 }
 
-func testPlanTellsWhichModelsAreThere(t *testing.T, w *hubWorld) {
+func TestPlanTellsWhichModelsAreThere(t *testing.T) {
+	t.Parallel()
+	w := newHubWorld(t)
 	const id = "acme-labs/Sparrow-7B"
 	commit := w.Add(hubtest.Model{ID: id, Files: modelFiles(id)})
 	w.Add(hubtest.Model{ID: "acme-labs/Secret-1B", Files: modelFiles("acme-labs/Secret-1B")})
 	config := seer.SandboxConfig{Models: []seer.ModelConfig{{Name: id}, {Name: "acme-labs/Secret-1B", VarName: "target", Hidden: true}}}
 	plan := func() *seer.Plan {
-		p, err := config.Plan(t.Context(), seer.WithBackend(w.server.Backend()))
+		p, err := config.Plan(t.Context(), w.options()...)
 		require.NoError(t, err)
 		return p
 	}

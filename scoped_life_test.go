@@ -308,6 +308,7 @@ func TestServiceOfAnEndedSandbox(t *testing.T) {
 }
 
 func TestServedModels(t *testing.T) {
+	t.Parallel()
 	world := newHubWorld(t)
 	world.Add(hubtest.Model{ID: "tiny/model", Files: modelFiles("tiny/model")})
 	world.Add(hubtest.Model{ID: "tiny/secret", Files: modelFiles("tiny/secret")})
@@ -316,7 +317,7 @@ func TestServedModels(t *testing.T) {
 	scoped, err := seer.NewScopedSandbox(seer.SandboxConfig{Models: []seer.ModelConfig{
 		{Name: "tiny/model"}, {Name: "tiny/secret", VarName: "target", Hidden: true},
 		{Name: adapter, VarName: "tuned", IsPEFT: true, BaseModel: base},
-	}, PythonPackages: []string{"peft; python_version < '3'"}}, seer.WithBackend(world.server.Backend())).Start(t.Context())
+	}, PythonPackages: []string{"peft; python_version < '3'"}}, world.options()...).Start(t.Context())
 	require.NoError(t, err)
 	t.Cleanup(func() { terminate(t, scoped.Sandbox) })
 	tools := serveText(t, scoped, "tools", `

@@ -46,6 +46,26 @@ func serveReal(t *testing.T) *Server {
 	return serve(t, Config{Runtime: run, StateDir: t.TempDir()})
 }
 
+// What is named nowhere but in memory ends with the server.
+func TestVolumesEndWithTheirNames(t *testing.T) {
+	dir, err := realDir()
+	require.NoError(t, err)
+	for kept, stateDir := range map[bool]string{true: t.TempDir(), false: ""} {
+		run, err := linux.New(linux.Config{Dir: dir})
+		if err != nil {
+			t.Skipf("this machine cannot run sandboxes: %v", err)
+		}
+		server := serve(t, Config{Runtime: run, StateDir: stateDir})
+		volume, err := dial(t, server).Volumes.FromName(t.Context(), "data", &modal.VolumeFromNameParams{CreateIfMissing: true})
+		require.NoError(t, err)
+		_, err = run.VolumeFS(t.Context(), volume.VolumeID)
+		require.NoError(t, err)
+		require.NoError(t, server.Close())
+		_, err = run.VolumeFS(t.Context(), volume.VolumeID)
+		assert.Equal(t, kept, err == nil, "%v", err)
+	}
+}
+
 func output(t *testing.T, sb *modal.Sandbox, args ...string) string {
 	t.Helper()
 	p, err := sb.Exec(t.Context(), args, nil)

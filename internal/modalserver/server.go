@@ -296,7 +296,7 @@ func (s *Server) close() error {
 		}
 	}
 	if s.spoolDir == "" { // in memory only
-		errs = append(errs, s.forgetSnapshots(context.Background()))
+		errs = append(errs, s.forgetSnapshots(context.Background()), s.forgetVolumes(context.Background()))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close server: %w", err)

@@ -124,6 +124,17 @@ func (s *Server) VolumeDelete(ctx context.Context, r *pb.VolumeDeleteRequest) (*
 	return &emptypb.Empty{}, nil
 }
 
+// forgetVolumes deletes those that nobody can ask for any more, as
+// forgetSnapshots does.
+func (s *Server) forgetVolumes(ctx context.Context) error {
+	volumes, err := loadAll[named](s.names, kindVolumeID)
+	errs := []error{err}
+	for _, volume := range volumes {
+		errs = append(errs, s.runtime.RemoveVolume(ctx, volume.ID))
+	}
+	return errors.Join(errs...)
+}
+
 // freeVolumeName gives up a volume's name if it is still the volume's.
 func (s *Server) freeVolumeName(volume named) error {
 	key := nameKey(volume.Environment, volume.Name)
