@@ -35,6 +35,7 @@ func TestFullDisk(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a disk of its own needs its Python installed anew")
 	}
+	t.Parallel()
 	dir := smallDisk(t, 256)
 	backend := local.New(local.Dir(dir))
 	t.Cleanup(func() { assert.NoError(t, backend.Close()) })

@@ -71,9 +71,9 @@ func TestBudgetByListPrices(t *testing.T) {
 }
 
 func TestALifetimeNeedsNoProgram(t *testing.T) {
+	t.Parallel()
 	server := seertest.NewServer(t)
-	t.Setenv(forgetfulLife, "4s")
-	id, kill := startForgetful(t, server, "-1s")
+	id, kill := startForgetful(t, server, "-1s", forgetfulLife+"=4s")
 	kill()
 	sandbox, err := seer.FromID(t.Context(), id, seer.WithBackend(server.Backend()), seer.WithLease(-1))
 	if err == nil {

@@ -2,8 +2,11 @@ package seer_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -22,6 +25,13 @@ func TestMain(m *testing.M) {
 	if listen := os.Getenv(serverListen); listen != "" {
 		serveUntilKilled(listen)
 		return
+	}
+	// Most tests wait for processes most of the time.
+	flag.Parse()
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if !chosen {
+		_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))) // which testing has defined
 	}
 	for _, name := range []string{"HF_ENDPOINT", "HF_TOKEN"} { // those of who runs the tests
 		_ = os.Unsetenv(name) // which a name with "=" in it would make fail

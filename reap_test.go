@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,10 +18,10 @@ import (
 
 // startForgetful runs a program that starts a sandbox and kills the program
 // when told to. It returns the sandbox's ID.
-func startForgetful(t *testing.T, server *seertest.Server, lease string) (id string, kill func()) {
+func startForgetful(t *testing.T, server *seertest.Server, lease string, environ ...string) (id string, kill func()) {
 	t.Helper()
 	program := exec.CommandContext(t.Context(), os.Args[0])
-	program.Env = append(os.Environ(), forgetfulURL+"="+server.Endpoint().ServerURL, forgetfulLease+"="+lease)
+	program.Env = slices.Concat(os.Environ(), []string{forgetfulURL + "=" + server.Endpoint().ServerURL, forgetfulLease + "=" + lease}, environ)
 	stdout, err := program.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, program.Start())

@@ -160,6 +160,7 @@ func TestRepos(t *testing.T) {
 }
 
 func TestRepoFailures(t *testing.T) {
+	t.Parallel()
 	host := newGitHost(t)
 	server := seertest.NewServer(t, seertest.AllowHost(host.address))
 	for name, c := range map[string]struct {

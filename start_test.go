@@ -133,6 +133,7 @@ func killFirstProcess(t *testing.T) {
 }
 
 func TestLeaseEndsAForgottenSandbox(t *testing.T) {
+	t.Parallel()
 	server := seertest.NewServer(t)
 	kept := startOn(t, server, seer.SandboxConfig{}, seer.WithLease(3*time.Second))
 	closed := startClosed(t, server, seer.SandboxConfig{}, seer.WithLease(3*time.Second))
