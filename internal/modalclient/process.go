@@ -195,6 +195,9 @@ func (p *Process) start(ctx context.Context, spec ExecSpec, args []string) error
 		}.Build()
 	}
 	message := request.Build()
+	// The way to the router is found here, where nothing can have been started
+	// yet, or, if that fails, at the first attempt.
+	_, _, _ = p.task.access(ctx, "")
 	if ctx.Err() != nil {
 		return fmt.Errorf("exec: %w", context.Cause(ctx))
 	}
