@@ -24,7 +24,7 @@ class Flow:
     def __init__(self):
         self.sandbox = None
 
-    def start(self, image, port, files, repos, jupyter, env):
+    def start(self, image, port, files, repos, volumes, jupyter, env):
         began = time.perf_counter()
         app = modal.App.lookup(APP, create_if_missing=True)
         self.sandbox = modal.Sandbox.create(
@@ -33,6 +33,7 @@ class Flow:
             timeout=3600,
             encrypted_ports=[port],
             secrets=[modal.Secret.from_dict(env)],
+            volumes={path: modal.Volume.from_name(name) for path, name in (volumes or {}).items()},
         )
         for name, content in (files or {}).items():
             self.write(name, content)

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	_ "embed"
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/internal/huggingface/hubtest"
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux"
 	"github.com/ajobi-uhc/seer-go/local"
 )
@@ -38,7 +40,11 @@ func versusPython(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	w, err := distantWorld(address)
+	hub, hosts, err := serveModels(b)
+	if err != nil {
+		return err
+	}
+	w, err := distantWorld(append(hosts, address))
 	if err != nil {
 		return err
 	}
@@ -49,7 +55,7 @@ func versusPython(ctx context.Context, b *bench) error {
 	}
 	var r *startRace
 	for _, played := range []bool{true, false} {
-		r = &startRace{bench: b, world: w, flow: flow, played: played}
+		r = &startRace{bench: b, world: w, flow: flow, hub: hub, played: played}
 		if err := r.declare(repos); err != nil {
 			return err
 		}
@@ -67,13 +73,13 @@ func versusPython(ctx context.Context, b *bench) error {
 }
 
 // distantWorld is a real world whose sandboxes take a while to be scheduled and
-// may reach one address of this machine.
-func distantWorld(allow netip.AddrPort) (*world, error) {
+// may reach some addresses of this machine.
+func distantWorld(allow []netip.AddrPort) (*world, error) {
 	dir, err := local.StateDir()
 	if err != nil {
 		return nil, err
 	}
-	rt, err := linux.New(linux.Config{Dir: dir, AllowHosts: []netip.AddrPort{allow}})
+	rt, err := linux.New(linux.Config{Dir: dir, AllowHosts: allow})
 	if err != nil {
 		return nil, err
 	}
@@ -113,6 +119,29 @@ func serveRepos(ctx context.Context, b *bench) ([]seer.RepoConfig, netip.AddrPor
 	return repos, address, nil
 }
 
+var racedModels = []string{"org/one", "org/two"}
+
+// serveModels puts two small models on a hub, which Start is told of.
+func serveModels(b *bench) (env seer.Option, hosts []netip.AddrPort, err error) {
+	hub := hubtest.Start()
+	b.later(func() error { hub.Close(); return nil })
+	for _, id := range racedModels {
+		hub.Add(hubtest.Model{ID: id, Files: map[string][]byte{
+			"config.json": []byte("{}"), "model.safetensors": bytes.Repeat([]byte("weights "), 4<<10),
+		}})
+	}
+	for _, address := range []string{hub.URL, hub.CDNURL} {
+		hosts = append(hosts, netip.MustParseAddrPort(strings.TrimPrefix(address, "http://")))
+	}
+	dir, err := os.MkdirTemp("", "seer-benchmarks-")
+	if err != nil {
+		return nil, nil, err
+	}
+	b.later(func() error { return os.RemoveAll(dir) })
+	file := filepath.Join(dir, ".env")
+	return seer.WithEnvFile(file), hosts, os.WriteFile(file, []byte("HF_ENDPOINT="+hub.URL+"\n"), 0o600)
+}
+
 func makeRepo(ctx context.Context, dir string) error {
 	work := dir + ".work"
 	for _, args := range [][]string{
@@ -140,15 +169,17 @@ type startRace struct {
 	*bench
 	world  *world
 	flow   *pythonFlow
+	hub    seer.Option
 	played bool // Jupyter is, and boots in one second
 	config seer.SandboxConfig
 	repos  map[string]string // target by URL, as Python clones them
 	texts  map[string]string // of the files that Python writes
 	image  string
+	models map[string]string // volume by path
 }
 
-// declare makes the config: packages, repositories, ten files, a directory of
-// fifty, a notebook.
+// declare makes the config: models, packages, repositories, ten files, a
+// directory of fifty, a notebook.
 func (r *startRace) declare(repos []seer.RepoConfig) error {
 	dir, err := os.MkdirTemp("", "seer-benchmarks-")
 	if err != nil {
@@ -165,6 +196,9 @@ func (r *startRace) declare(repos []seer.RepoConfig) error {
 		SystemPackages: []string{"jq", "tree"},
 		Env:            map[string]string{"GREETING": "hi"},
 		Repos:          repos,
+	}
+	for i, id := range racedModels {
+		r.config.Models = append(r.config.Models, seer.ModelConfig{Name: id, VarName: fmt.Sprintf("model%d", i)})
 	}
 	if r.played {
 		r.config.SetupCommands = []string{"mkdir -p " + playedJupyter + "/jupyter_server && cat >" + playedJupyter + "/jupyter_server/__main__.py <<'END'\n" + jupyterScript + "END\n"}
@@ -194,11 +228,15 @@ func (r *startRace) declare(repos []seer.RepoConfig) error {
 	return nil
 }
 
-// prepare builds the image, which both sides then use.
+// prepare builds the image and downloads the models, which both sides then use.
 func (r *startRace) prepare(ctx context.Context) error {
-	sandbox, err := r.world.start(ctx, r.config)
+	sandbox, err := r.world.start(ctx, r.config, r.hub)
 	if err != nil {
 		return err
+	}
+	r.models = map[string]string{}
+	for _, model := range sandbox.ModelHandles() {
+		r.models[model.Path] = model.Volume
 	}
 	for _, running := range r.world.server.Sandboxes() {
 		if running.ID == sandbox.SandboxID() {
@@ -237,14 +275,14 @@ func (r *startRace) start(ctx context.Context) (sandbox *seer.Sandbox, s started
 	})
 	began := time.Now()
 	s.calls, err = r.world.count(func() (err error) {
-		sandbox, err = r.world.start(ctx, r.config, progress)
+		sandbox, err = r.world.start(ctx, r.config, r.hub, progress)
 		return err
 	})
 	if err != nil {
 		return nil, s, err
 	}
 	s.wall, s.age = time.Since(began), time.Since(r.world.lastCreate())
-	plan, err := r.config.Plan(ctx, seer.WithBackend(r.world.backend))
+	plan, err := r.config.Plan(ctx, seer.WithBackend(r.world.backend), r.hub)
 	if err != nil {
 		return nil, s, errors.Join(err, sandbox.Terminate(ctx))
 	}
@@ -280,7 +318,7 @@ func criticalPath(steps []seer.PlanStep, elapsed map[string]time.Duration) chain
 
 func (r *startRace) theirs(context.Context) (s started, err error) {
 	s.calls, err = r.world.count(func() (err error) {
-		s.wall, err = r.flow.do("start", r.request(r.texts, r.repos))
+		s.wall, err = r.flow.do("start", r.request(r.texts, r.repos, r.models))
 		return err
 	})
 	if err != nil {
@@ -293,9 +331,9 @@ func (r *startRace) theirs(context.Context) (s started, err error) {
 
 // request is what the Python flow starts: the same image, and a notebook server
 // without a password, as the Python library's is.
-func (r *startRace) request(files, repos map[string]string) map[string]any {
+func (r *startRace) request(files, repos, volumes map[string]string) map[string]any {
 	return map[string]any{
-		"image": r.image, "port": jupyterPort, "files": files, "repos": repos, "env": r.config.Env,
+		"image": r.image, "port": jupyterPort, "files": files, "repos": repos, "volumes": volumes, "env": r.config.Env,
 		"jupyter": []string{"python", "-m", "jupyter_server", "--ip=0.0.0.0", "--port=" + strconv.Itoa(jupyterPort),
 			"--allow-root", "--no-browser", "--IdentityProvider.token="},
 	}
@@ -323,7 +361,7 @@ func (r *startRace) starts(ctx context.Context) error {
 	age := func(s started) time.Duration { return s.age }
 	critical := func(s started) time.Duration { return s.critical.took }
 	calls := func(s started) time.Duration { return time.Duration(s.calls) }
-	what := "Start, notebook, 2 repos, 10 files, warm"
+	what := "Start, notebook, 2 models, 2 repos, 10 files, warm"
 	if r.played {
 		what += ", Jupyter's boot played: 1 s"
 	}
@@ -372,7 +410,7 @@ func (r *startRace) files(ctx context.Context) error {
 		return err
 	}
 	r.later(func() error { return sandbox.Terminate(context.WithoutCancel(ctx)) })
-	if _, err := r.flow.do("start", r.request(nil, nil)); err != nil {
+	if _, err := r.flow.do("start", r.request(nil, nil, nil)); err != nil {
 		return err
 	}
 	r.later(func() error { _, err := r.flow.do("end", nil); return err })

@@ -24,7 +24,8 @@ type Server struct {
 	URL    string // base URL of the hub: the HF_ENDPOINT
 	CDNURL string // base URL of the host that large files are redirected to
 
-	closing chan struct{}
+	hub, cdn *httptest.Server
+	closing  chan struct{}
 
 	mu       sync.Mutex
 	models   map[string]*model
@@ -71,18 +72,27 @@ type Request struct {
 // NewServer starts a hub that ends with the test.
 func NewServer(tb testing.TB) *Server {
 	tb.Helper()
-	s := &Server{closing: make(chan struct{}), models: map[string]*model{}, tokens: map[string][]string{}}
-	hub := httptest.NewServer(s.record(false, s.serveHub))
-	cdn := httptest.NewServer(s.record(true, s.serveCDN))
-	s.URL, s.CDNURL = hub.URL, cdn.URL
-	tb.Cleanup(func() {
-		close(s.closing)
-		hub.CloseClientConnections()
-		cdn.CloseClientConnections()
-		hub.Close()
-		cdn.Close()
-	})
+	s := Start()
+	tb.Cleanup(s.Close)
 	return s
+}
+
+// Start starts a hub that runs until Close.
+func Start() *Server {
+	s := &Server{closing: make(chan struct{}), models: map[string]*model{}, tokens: map[string][]string{}}
+	s.hub = httptest.NewServer(s.record(false, s.serveHub))
+	s.cdn = httptest.NewServer(s.record(true, s.serveCDN))
+	s.URL, s.CDNURL = s.hub.URL, s.cdn.URL
+	return s
+}
+
+// Close ends the hub and whatever it is still answering.
+func (s *Server) Close() {
+	close(s.closing)
+	for _, server := range []*httptest.Server{s.hub, s.cdn} {
+		server.CloseClientConnections()
+		server.Close()
+	}
 }
 
 // SetOptions changes how the server behaves from the next request on.
