@@ -183,11 +183,12 @@ func TestACrashLeavesNothingBehindTheNextStart(t *testing.T) {
 	const marker = "31337.25" // the argument that tells our processes from all others
 	_, err := sandbox.Exec(t.Context(), "setsid sleep "+marker+" >/dev/null 2>&1 &")
 	require.NoError(t, err)
-	require.Len(t, processes(t, "sleep\x00"+marker), 1)
+	running := func() int { return len(processes(t, "sleep\x00"+marker)) }
+	require.Eventually(t, func() bool { return running() == 1 }, patience, 10*time.Millisecond)
 
 	first.stop(t, syscall.SIGKILL)
 	second := serveIn(t, dir)
-	require.Eventually(t, func() bool { return len(processes(t, "sleep\x00"+marker)) == 0 }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return running() == 0 }, patience, 10*time.Millisecond)
 	assertGone(t, dir, sandbox.SandboxID())
 
 	again := startOn(t, second, seer.SandboxConfig{})
