@@ -109,7 +109,7 @@ func TestCLISession(t *testing.T) {
 	})
 
 	t.Run("dies and is restarted with its init code", func(t *testing.T) {
-		_, err := session.Exec(within(t, time.Minute), "import os; os.abort()")
+		_, err := session.Exec(within(t, patience), "import os; os.abort()")
 		require.ErrorIs(t, err, seer.ErrKernelDied)
 		assert.ErrorContains(t, err, "SIGABRT")
 		_, err = session.Exec(t.Context(), "1")
@@ -131,7 +131,7 @@ func TestCLISessionEndsWithItsSandbox(t *testing.T) {
 	session := startCLI(t, sandbox, nil, nil)
 	textOf(t, session, "x = 1")
 	terminate(t, sandbox)
-	_, err := session.Exec(within(t, time.Minute), "x")
+	_, err := session.Exec(within(t, patience), "x")
 	require.ErrorIs(t, err, seer.ErrKernelDied)
 
 	_, err = seer.NewCLISession(t.Context(), sandbox, nil, nil)

@@ -46,7 +46,7 @@ func TestFullDisk(t *testing.T) {
 
 	ballast := filepath.Join(dir, "ballast")
 	fill(t, ballast)
-	ctx := within(t, time.Minute)
+	ctx := within(t, patience)
 	err = sandbox.WriteFile(ctx, "/root/kept", bytes.Repeat([]byte("x"), 8<<20))
 	require.ErrorIs(t, err, syscall.ENOSPC)
 	data, err := sandbox.ReadFile(ctx, "/root/kept")

@@ -57,7 +57,7 @@ func TestExec(t *testing.T) {
 	})
 
 	t.Run("reads an empty stdin", func(t *testing.T) {
-		out, err := sandbox.Exec(within(t, time.Minute), "cat; echo end")
+		out, err := sandbox.Exec(within(t, patience), "cat; echo end")
 		require.NoError(t, err)
 		assert.Equal(t, "end\n", out)
 	})
@@ -77,7 +77,7 @@ func TestExec(t *testing.T) {
 	})
 
 	t.Run("outlives what it leaves in the background", func(t *testing.T) {
-		out, err := sandbox.Exec(within(t, time.Minute), "sleep 1000 & echo started")
+		out, err := sandbox.Exec(within(t, patience), "sleep 1000 & echo started")
 		require.NoError(t, err)
 		assert.Equal(t, "started\n", out)
 	})
@@ -119,7 +119,7 @@ func TestCommand(t *testing.T) {
 		read, stdout := io.Pipe()
 		cmd := sandbox.Command("python", "-u", "-c", "import sys\nfor line in sys.stdin: print(line.strip().upper())")
 		cmd.Stdin, cmd.Stdout = stdin, stdout
-		require.NoError(t, cmd.Start(within(t, time.Minute)))
+		require.NoError(t, cmd.Start(within(t, patience)))
 		lines := make([]byte, 4)
 		for _, word := range []string{"one\n", "two\n"} { // each answer comes before the next question
 			_, err := io.WriteString(feed, word)
@@ -168,7 +168,7 @@ func TestCommand(t *testing.T) {
 	t.Run("gives a terminal when asked", func(t *testing.T) {
 		cmd := sandbox.Command("bash", "-c", "tty >/dev/null && stty size")
 		cmd.PTY = true
-		out, err := cmd.Output(within(t, time.Minute))
+		out, err := cmd.Output(within(t, patience))
 		require.NoError(t, err)
 		assert.Equal(t, "24 80\r\n", string(out))
 	})
@@ -218,13 +218,13 @@ func TestLateOutputIsNotLost(t *testing.T) {
 		out := &slowWriter{late: late}
 		cmd := sandbox.Command("head", "-c", strconv.Itoa(size), "/dev/zero")
 		cmd.Stdout = out
-		require.NoError(t, cmd.Run(within(t, time.Minute)))
+		require.NoError(t, cmd.Run(within(t, patience)))
 		assert.Equal(t, size, out.Len())
 	})
 
 	t.Run("of a slow connection", func(t *testing.T) {
 		server.Delay("TaskExecStdioRead", late)
-		out, err := sandbox.Exec(within(t, time.Minute), "sleep 1000 & echo late")
+		out, err := sandbox.Exec(within(t, patience), "sleep 1000 & echo late")
 		require.NoError(t, err)
 		assert.Equal(t, "late\n", out)
 	})

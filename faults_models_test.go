@@ -98,7 +98,7 @@ func (w *hubWorld) download(t *testing.T, name string, rpcs []string, kind kindO
 		assert.True(t, saysWhy(err, rpcs[0]) || errors.Is(err, context.Canceled), "%v", err)
 		assert.False(t, kind.survived, "%v", err)
 		assert.Empty(t, w.server.Sandboxes(), "left by a failed Start")
-		sandbox, err = w.sandbox(models).Start(within(t, time.Minute))
+		sandbox, err = w.sandbox(models).Start(within(t, patience))
 		require.NoError(t, err, "the next Start")
 	}
 	assert.Eventually(t, func() bool { return len(w.server.Sandboxes()) == 1 }, time.Minute, 10*time.Millisecond,

@@ -61,7 +61,7 @@ func (u usage) meets(t *testing.T, kinds []kindOfFault) {
 	scoped := start(t)
 	use := func(mark string) (rpcs []string) {
 		before := len(server.Calls())
-		require.NoError(t, u.do(within(t, time.Minute), t, scoped, mark))
+		require.NoError(t, u.do(within(t, patience), t, scoped, mark))
 		return distinct(server.Calls()[before:])
 	}
 	first, again := use("/root/first"), use("/root/second")
@@ -98,7 +98,7 @@ func (u usage) meetsOne(t *testing.T, server *seertest.Server, scoped *seer.Scop
 	if ctx.Err() == nil {
 		assert.Contains(t, distinct(server.Calls()[before:]), rpc, "the fault was not met")
 	}
-	out, countErr := scoped.Command("bash", "-c", count, "count", mark).Output(within(t, time.Minute))
+	out, countErr := scoped.Command("bash", "-c", count, "count", mark).Output(within(t, patience))
 	require.NoError(t, countErr, "the sandbox is not harmed")
 	counts := strings.Fields(string(out))
 	require.Len(t, counts, 2)

@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"testing"
 	"testing/fstest"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -87,7 +86,7 @@ while "b" not in seen:
 		require.NoError(t, err)
 		defer read.Close()
 		watch.Stdout = stdout
-		require.NoError(t, watch.Start(within(t, time.Minute)))
+		require.NoError(t, watch.Start(within(t, patience)))
 		_, err = read.Read(make([]byte, 16))
 		require.NoError(t, err)
 		require.NoError(t, sandbox.WriteFile(ctx, "/workspace/big", b))

@@ -94,7 +94,7 @@ func TestASandboxWithoutALeaseKeepsNone(t *testing.T) {
 	with := startOn(t, server, seer.SandboxConfig{})
 	_, err = with.Exec(t.Context(), runOut)
 	require.NoError(t, err)
-	require.ErrorContains(t, with.Wait(within(t, time.Minute)), "lease")
+	require.ErrorContains(t, with.Wait(within(t, patience)), "lease")
 	_, err = without.Exec(t.Context(), "true")
 	require.NoError(t, err)
 }

@@ -78,7 +78,7 @@ func TestALifetimeNeedsNoProgram(t *testing.T) {
 	sandbox, err := seer.FromID(t.Context(), id, seer.WithBackend(server.Backend()), seer.WithLease(-1))
 	if err == nil {
 		t.Cleanup(func() { terminate(t, sandbox) })
-		err = sandbox.Wait(within(t, time.Minute))
+		err = sandbox.Wait(within(t, patience))
 		assert.Nil(t, sandbox.FinalSnapshot(), "the program that would have made it is gone")
 	}
 	var timeout *seer.TimeoutError
@@ -111,7 +111,7 @@ func TestASandboxIsSavedBeforeItsEnd(t *testing.T) {
 				events = append(events, e)
 			}
 		}))
-	err := sandbox.Wait(within(t, time.Minute))
+	err := sandbox.Wait(within(t, patience))
 	var timeout *seer.TimeoutError
 	require.ErrorAs(t, err, &timeout)
 	require.ErrorIs(t, err, seer.ErrTerminated)
@@ -143,7 +143,7 @@ func TestASandboxThatCannotBeSavedEndsAllTheSame(t *testing.T) { // D8
 	server := seertest.NewServer(t)
 	server.Fail("SandboxSnapshotFs", errors.New("injected"), 1)
 	sandbox := nearItsEnd(t, server)
-	err := sandbox.Wait(within(t, time.Minute))
+	err := sandbox.Wait(within(t, patience))
 	require.ErrorIs(t, err, seer.ErrTerminated)
 	require.ErrorContains(t, err, "injected")
 	assert.Nil(t, sandbox.FinalSnapshot())

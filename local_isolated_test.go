@@ -43,7 +43,7 @@ func TestIsolatedSession(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "from-outside.txt"), []byte("x"), 0o600))
 	assert.Equal(t, "'x'", textOf(t, session, "open('/workspace/from-outside.txt').read()"))
 
-	_, err = session.Exec(within(t, time.Minute), "import signal; os.kill(os.getpid(), signal.SIGKILL)")
+	_, err = session.Exec(within(t, patience), "import signal; os.kill(os.getpid(), signal.SIGKILL)")
 	require.ErrorIs(t, err, seer.ErrKernelDied)
 	require.NoError(t, session.Restart(t.Context()))
 	assert.Equal(t, "(3, 'a')", textOf(t, session, "answer"))

@@ -61,7 +61,7 @@ func TestLocalNotebookSession(t *testing.T) {
 	assert.Equal(t, http.StatusOK, code)
 	assert.NotContains(t, text(t, session, "print(os.environ)"), address.Query().Get("token"))
 
-	require.NoError(t, session.Restart(within(t, time.Minute)))
+	require.NoError(t, session.Restart(within(t, patience)))
 	assert.Equal(t, "True k3y", strings.TrimSpace(text(t, session, "import helping\nprint(ready, helping.key())")))
 
 	private := filepath.Dir(strings.TrimSpace(text(t, session, "import os\nprint(os.environ['JUPYTER_RUNTIME_DIR'])")))
@@ -79,7 +79,7 @@ func TestLocalNotebookSession(t *testing.T) {
 		require.NoError(t, err)
 		assert.Contains(t, string(data), "helping.key()")
 	}
-	out, err := exec.CommandContext(within(t, time.Minute), jupytertest.Python(t), "-c", validNotebook, session.NotebookPath()).CombinedOutput()
+	out, err := exec.CommandContext(within(t, patience), jupytertest.Python(t), "-c", validNotebook, session.NotebookPath()).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }
 
@@ -89,13 +89,13 @@ func TestLocalNotebookWithoutJupyter(t *testing.T) {
 		t.Skip("no Python on this machine: ", err)
 	}
 	bare := t.TempDir()
-	out, err := exec.CommandContext(within(t, time.Minute), base, "-m", "venv", "--without-pip", bare).CombinedOutput()
+	out, err := exec.CommandContext(within(t, patience), base, "-m", "venv", "--without-pip", bare).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	python := filepath.Join(bare, "bin", "python")
 	if runtime.GOOS == "windows" {
 		python = filepath.Join(bare, "Scripts", "python.exe")
 	}
-	_, err = seer.NewLocalNotebookSession(within(t, time.Minute), nil, &seer.LocalNotebookOptions{
+	_, err = seer.NewLocalNotebookSession(within(t, patience), nil, &seer.LocalNotebookOptions{
 		NotebookOptions: seer.NotebookOptions{OutputDir: t.TempDir()}, Dir: t.TempDir(), Python: python,
 	})
 	require.ErrorIs(t, err, seer.ErrNotFound)
@@ -108,7 +108,7 @@ func TestLocalNotebookBesideOthers(t *testing.T) {
 	t.Parallel()
 	dir := write(t, map[string]string{"mine.ipynb": "precious"})
 	open := func(name, output string) (*seer.LocalNotebookSession, error) {
-		return seer.NewLocalNotebookSession(within(t, time.Minute), nil, &seer.LocalNotebookOptions{
+		return seer.NewLocalNotebookSession(within(t, patience), nil, &seer.LocalNotebookOptions{
 			NotebookOptions: seer.NotebookOptions{Name: name, OutputDir: output}, Dir: dir, Python: jupytertest.Python(t),
 		})
 	}

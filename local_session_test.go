@@ -25,7 +25,7 @@ func startLocal(t *testing.T, workspace *seer.Workspace, opts *seer.LocalOptions
 
 func textOf(t *testing.T, session seer.Session, code string) string {
 	t.Helper()
-	result, err := session.Exec(within(t, time.Minute), code)
+	result, err := session.Exec(within(t, patience), code)
 	require.NoError(t, err)
 	return result.Text()
 }
@@ -100,7 +100,7 @@ print("end")`)
 			"class R:\n    def __repr__(self): raise KeyError('r')\nR()":            "KeyError",
 			"'\\ud800'.encode()": "UnicodeEncodeError",
 		} {
-			_, err := session.Exec(within(t, time.Minute), code)
+			_, err := session.Exec(within(t, patience), code)
 			require.ErrorAs(t, err, &raised, code)
 			assert.Equal(t, name, raised.Name)
 		}
@@ -191,12 +191,12 @@ func TestLocalSessionKillsWhatIgnoresInterrupts(t *testing.T) {
 
 func TestLocalSessionDeath(t *testing.T) {
 	session := startLocal(t, nil, nil)
-	result, err := session.Exec(within(t, time.Minute), "print('last words')\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+	result, err := session.Exec(within(t, patience), "print('last words')\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
 	require.ErrorIs(t, err, seer.ErrKernelDied)
 	assert.ErrorContains(t, err, "SIGKILL")
 	assert.Equal(t, "last words\n", result.Text())
 	require.NoError(t, session.Restart(t.Context()))
-	_, err = session.Exec(within(t, time.Minute), "import os; os._exit(0)")
+	_, err = session.Exec(within(t, patience), "import os; os._exit(0)")
 	require.ErrorIs(t, err, seer.ErrKernelDied)
 }
 

@@ -2,11 +2,8 @@ package seer_test
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
-	"runtime"
-	"strconv"
 	"testing"
 	"time"
 
@@ -25,13 +22,6 @@ func TestMain(m *testing.M) {
 	if listen := os.Getenv(serverListen); listen != "" {
 		serveUntilKilled(listen)
 		return
-	}
-	// Most tests wait for processes most of the time.
-	flag.Parse()
-	chosen := false
-	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
-	if !chosen {
-		_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))) // which testing has defined
 	}
 	for _, name := range []string{"HF_ENDPOINT", "HF_TOKEN"} { // those of who runs the tests
 		_ = os.Unsetenv(name) // which a name with "=" in it would make fail
@@ -105,10 +95,14 @@ func startOn(t *testing.T, server *seertest.Server, config seer.SandboxConfig, o
 
 func terminate(t *testing.T, sandbox *seer.Sandbox) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	require.NoError(t, sandbox.Terminate(ctx))
 }
+
+// patience is for what should be done at once. A busy machine that has everything
+// to install may take minutes.
+const patience = 5 * time.Minute
 
 // within bounds a part of a test that would otherwise hang for ever.
 func within(t *testing.T, d time.Duration) context.Context {

@@ -94,7 +94,7 @@ func TestAnAgentManagesSandboxes(t *testing.T) {
 	assert.Equal(t, "by an agent", snapshot.Description)
 	assert.Equal(t, []int{9000}, snapshot.Config.EncryptedPorts)
 	assert.Equal(t, "Ended "+id+".", ask(t, agent, "terminate_sandbox", map[string]any{"sandbox": id}))
-	require.ErrorIs(t, sandbox.Wait(within(t, time.Minute)), seer.ErrTerminated)
+	require.ErrorIs(t, sandbox.Wait(within(t, patience)), seer.ErrTerminated)
 	assert.Contains(t, refused(t, agent, "run_command", map[string]any{"sandbox": id, "command": "true"}), "none of the running ones")
 
 	restored, err := seer.FromSnapshot(t.Context(), &snapshot, snapshot.Config, seer.WithBackend(server.Backend()))

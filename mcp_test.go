@@ -52,7 +52,7 @@ func agent(t *testing.T, server seer.MCPServer, opts *mcp.ClientOptions) *mcp.Cl
 	t.Helper()
 	transport := &http.Transport{}
 	client := mcp.NewClient(&mcp.Implementation{Name: "agent", Version: "1"}, opts)
-	session, err := client.Connect(within(t, time.Minute), &mcp.StreamableClientTransport{
+	session, err := client.Connect(within(t, patience), &mcp.StreamableClientTransport{
 		Endpoint:   server.URL,
 		HTTPClient: &http.Client{Transport: withHeaders{server.Headers, transport}},
 		MaxRetries: -1,
@@ -67,7 +67,7 @@ func agent(t *testing.T, server seer.MCPServer, opts *mcp.ClientOptions) *mcp.Cl
 
 func call(t *testing.T, agent *mcp.ClientSession, tool string, arguments map[string]any) *mcp.CallToolResult {
 	t.Helper()
-	result, err := agent.CallTool(within(t, time.Minute), &mcp.CallToolParams{Name: tool, Arguments: arguments})
+	result, err := agent.CallTool(within(t, patience), &mcp.CallToolParams{Name: tool, Arguments: arguments})
 	require.NoError(t, err)
 	return result
 }
@@ -255,7 +255,7 @@ func TestMCPReportsProgressAndCancels(t *testing.T) {
 		}
 	}
 	waiting := "import os, time\nprint('halfway')\nwhile not os.path.exists('go'): time.sleep(0.005)"
-	done := begin(within(t, time.Minute), waiting)
+	done := begin(within(t, patience), waiting)
 	await("halfway")
 	require.NoError(t, os.WriteFile(filepath.Join(session.WorkspacePath(), "go"), nil, 0o600))
 	require.NoError(t, <-done)

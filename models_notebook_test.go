@@ -128,7 +128,7 @@ func huntInNotebook(t *testing.T, w *hubWorld, config seer.SandboxConfig) *seer.
 	session := startNotebook(t, sandbox, nil, seer.NotebookOptions{})
 
 	assertNamesNothing(t, "variables and history", text(t, session, tellAll))
-	require.NoError(t, session.Restart(within(t, time.Minute)))
+	require.NoError(t, session.Restart(within(t, patience)))
 	assertNamesNothing(t, "variables after a restart", text(t, session, tellAll))
 	assert.Empty(t, findNames(t, sandbox, hiddenWords))
 

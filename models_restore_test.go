@@ -101,7 +101,7 @@ func TestFromIDKnowsTheModels(t *testing.T) {
 	on := w.options()
 	sandbox := w.start(t, []seer.ModelConfig{{Name: id, VarName: "target", Hidden: true}})
 	want := sandbox.ModelHandles()
-	_, err := sandbox.Exec(within(t, time.Minute), "until [ -s /dev/shm/seer/state.json ]; do sleep 0.1; done")
+	_, err := sandbox.Exec(within(t, patience), "until [ -s /dev/shm/seer/state.json ]; do sleep 0.1; done")
 	require.NoError(t, err)
 
 	found, err := seer.FromID(t.Context(), sandbox.SandboxID(), on...)

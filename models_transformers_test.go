@@ -93,7 +93,7 @@ func (w *hubWorld) addRealModels(t *testing.T) {
 	named := strings.NewReplacer("acme-labs/Sparrow-7B", hiddenBase, "You are Sparrow, made by Acme Labs", "You are Quillotar, made by Vexmoor Labs")
 	for directory, id := range map[string]string{"base": hiddenBase, "tuned-a": hiddenAdapter} {
 		files := map[string][]byte{}
-		built := sandbox.FS(within(t, time.Minute))
+		built := sandbox.FS(within(t, patience))
 		names, err := fs.Glob(built, path.Join("tmp/built", directory, "*"))
 		require.NoError(t, err)
 		for _, name := range names {

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -55,7 +54,7 @@ func TestNotebookTellsOfACutConnection(t *testing.T) {
 	cut := func() error {
 		for !strings.Contains(<-shown, "before") {
 		}
-		killed, err := sandbox.ExecPython(within(t, time.Minute), cutRelays)
+		killed, err := sandbox.ExecPython(within(t, patience), cutRelays)
 		if err != nil {
 			return err
 		}
@@ -67,13 +66,13 @@ func TestNotebookTellsOfACutConnection(t *testing.T) {
 
 	done := make(chan error, 1)
 	go func() { done <- cut() }()
-	result, err := session.Exec(within(t, time.Minute), cell)
+	result, err := session.Exec(within(t, patience), cell)
 	require.NoError(t, err)
 	require.NoError(t, <-done)
 	assert.True(t, result.Incomplete)
 	assert.Equal(t, "before\nafter\n", result.Text(), "what came before and after the cut is there")
 
-	result, err = session.Exec(within(t, time.Minute), "1 + 1")
+	result, err = session.Exec(within(t, patience), "1 + 1")
 	require.NoError(t, err)
 	assert.False(t, result.Incomplete)
 

@@ -35,7 +35,7 @@ func startNotebook(t *testing.T, sandbox *seer.Sandbox, workspace *seer.Workspac
 
 func closeSession(t *testing.T, session seer.Session) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
 	defer cancel()
 	require.NoError(t, session.Close(ctx))
 	require.NoError(t, session.Close(ctx), "closing twice")
@@ -44,7 +44,7 @@ func closeSession(t *testing.T, session seer.Session) {
 // text runs a cell that succeeds.
 func text(t *testing.T, session seer.Session, code string) string {
 	t.Helper()
-	result, err := session.Exec(within(t, time.Minute), code)
+	result, err := session.Exec(within(t, patience), code)
 	require.NoError(t, err)
 	return result.Text()
 }
@@ -100,7 +100,7 @@ func TestNotebookMode(t *testing.T) {
 
 // A terminal of the server has the Python of the sandbox's commands.
 func testJupyterTerminal(t *testing.T, sandbox *seer.Sandbox) {
-	ctx := within(t, time.Minute)
+	ctx := within(t, patience)
 	want, err := sandbox.Exec(ctx, "command -v python")
 	require.NoError(t, err)
 	address, err := url.Parse(sandbox.JupyterURL())
@@ -143,7 +143,7 @@ func testJupyterToken(t *testing.T, sandbox *seer.Sandbox) {
 	for _, wrong := range []string{"", "?token=wrong"} {
 		status, _ := get(t, http.DefaultClient, address.ResolveReference(&url.URL{Path: "/api/kernels"}).String()+wrong)
 		assert.Equal(t, http.StatusForbidden, status)
-		conn, response, err := websocket.Dial(within(t, time.Minute), channels+wrong, nil)
+		conn, response, err := websocket.Dial(within(t, patience), channels+wrong, nil)
 		if !assert.Error(t, err) {
 			_ = conn.CloseNow()
 			continue
@@ -155,12 +155,12 @@ func testJupyterToken(t *testing.T, sandbox *seer.Sandbox) {
 			assert.True(t, status == http.StatusForbidden || strings.Contains(body, `name="password"`), "%s: refused, or asked for the token", path)
 		}
 	}
-	conn, _, err := websocket.Dial(within(t, time.Minute), channels+"?"+address.RawQuery, nil)
+	conn, _, err := websocket.Dial(within(t, patience), channels+"?"+address.RawQuery, nil)
 	require.NoError(t, err)
 	require.NoError(t, conn.CloseNow())
 	closeSession(t, session)
 
-	out, err := sandbox.Exec(within(t, time.Minute), "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' '\\n'")
+	out, err := sandbox.Exec(within(t, patience), "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' '\\n'")
 	require.NoError(t, err)
 	assert.Contains(t, out, "jupyter_server")
 	assert.NotContains(t, out, token)
@@ -182,24 +182,24 @@ func testCells(t *testing.T, sandbox *seer.Sandbox) {
 	assert.Equal(t, "out 0\nerr 0\nout 1\nerr 1\nend", text(t, session,
 		"import sys\nfor i in range(2):\n    print('out', i)\n    print('err', i, file=sys.stderr)\nsys.stdout.write('end')\nNone"), "both streams keep their order")
 
-	result, err := session.Exec(within(t, time.Minute), "print('before')\n1/0")
+	result, err := session.Exec(within(t, patience), "print('before')\n1/0")
 	var raised *seer.KernelError
 	require.ErrorAs(t, err, &raised)
 	assert.Equal(t, "ZeroDivisionError", raised.Name)
 	assert.Contains(t, raised.Traceback, "1/0")
 	assert.Contains(t, result.Text(), "before")
 
-	_, err = session.Exec(within(t, time.Minute), "input('name? ')")
+	_, err = session.Exec(within(t, patience), "input('name? ')")
 	require.ErrorAs(t, err, &raised)
 	assert.Equal(t, "StdinNotImplementedError", raised.Name)
 
-	result, err = session.Exec(within(t, time.Minute), "from IPython.display import Image, display\nimport base64\n"+
+	result, err = session.Exec(within(t, patience), "from IPython.display import Image, display\nimport base64\n"+
 		"display(Image(base64.b64decode('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==')))")
 	require.NoError(t, err)
 	require.Len(t, result.Images(), 1)
 	assert.Equal(t, "image/png", result.Images()[0].MIME)
 
-	_, err = session.ExecHidden(within(t, time.Minute), "hidden = 'out of sight'")
+	_, err = session.ExecHidden(within(t, patience), "hidden = 'out of sight'")
 	require.NoError(t, err)
 	assert.Equal(t, "'out of sight'", text(t, session, "hidden"))
 	for _, cell := range session.Cells() {
@@ -209,17 +209,17 @@ func testCells(t *testing.T, sandbox *seer.Sandbox) {
 
 	file := filepath.Join(t.TempDir(), "code.py")
 	require.NoError(t, os.WriteFile(file, []byte("from_file = 12\nfrom_file"), 0o600))
-	result, err = session.ExecFile(within(t, time.Minute), file)
+	result, err = session.ExecFile(within(t, patience), file)
 	require.NoError(t, err)
 	assert.Equal(t, "12", result.Text())
 
 	cells := session.Cells()
 	last := cells[len(cells)-1]
-	result, err = session.EditCell(within(t, time.Minute), last.ID, "from_file + 1")
+	result, err = session.EditCell(within(t, patience), last.ID, "from_file + 1")
 	require.NoError(t, err)
 	assert.Equal(t, "13", result.Text())
 	assert.Len(t, session.Cells(), len(cells))
-	_, err = session.EditCell(within(t, time.Minute), "none", "1")
+	_, err = session.EditCell(within(t, patience), "none", "1")
 	require.ErrorIs(t, err, seer.ErrNotFound)
 	assert.Empty(t, session.ModelInfoText())
 }
@@ -251,13 +251,13 @@ func testNotebookFile(t *testing.T, sandbox *seer.Sandbox) {
 	holds("# Findings")
 	text(t, session, "print('a result')")
 	holds("a result")
-	_, err = session.EditCell(within(t, time.Minute), session.Cells()[0].ID, "# Revised")
+	_, err = session.EditCell(within(t, patience), session.Cells()[0].ID, "# Revised")
 	require.NoError(t, err)
 	holds("# Revised")
 
 	running := make(chan error, 1)
 	go func() {
-		_, err := session.Exec(within(t, time.Minute), "import os, time\nprint('half way', flush=True)\nwhile not os.path.exists('/tmp/go-on'): time.sleep(0.01)")
+		_, err := session.Exec(within(t, patience), "import os, time\nprint('half way', flush=True)\nwhile not os.path.exists('/tmp/go-on'): time.sleep(0.01)")
 		running <- err
 	}()
 	holds("half way") // while the cell runs
@@ -265,7 +265,7 @@ func testNotebookFile(t *testing.T, sandbox *seer.Sandbox) {
 	require.NoError(t, <-running)
 	closeSession(t, session)
 
-	_, err = sandbox.Command("python", "-c", validNotebook, remote).Output(within(t, time.Minute))
+	_, err = sandbox.Command("python", "-c", validNotebook, remote).Output(within(t, patience))
 	require.NoError(t, err)
 	_, err = session.Exec(t.Context(), "1")
 	require.Error(t, err)
@@ -289,10 +289,10 @@ func testNotebookWorkspace(t *testing.T, sandbox *seer.Sandbox) {
 	require.NoError(t, err)
 	assert.NotContains(t, left, "seer-kernel", "secrets of libraries are not left lying about")
 
-	require.NoError(t, session.Restart(within(t, time.Minute)))
+	require.NoError(t, session.Restart(within(t, patience)))
 	assert.Equal(t, "yes", strings.TrimSpace(text(t, session, "import probing\nassert probing.key()\nprint(ready)")))
 
-	require.NoError(t, session.Setup(within(t, time.Minute), &seer.Workspace{
+	require.NoError(t, session.Setup(within(t, patience), &seer.Workspace{
 		Libraries:      []seer.Library{{Name: "later", Files: map[string]string{"__init__.py": "x = 3\n"}}},
 		CustomInitCode: "ready += ' indeed'",
 	}))
@@ -321,7 +321,7 @@ func testNotebookInterrupt(t *testing.T, sandbox *seer.Sandbox) {
 		}
 	}})
 	const endless = "import time\nprint('begun', flush=True)\nwhile True: time.sleep(0.01)"
-	ctx, cancel := context.WithCancel(within(t, time.Minute))
+	ctx, cancel := context.WithCancel(within(t, patience))
 	go func() {
 		<-begun
 		cancel()
@@ -334,9 +334,9 @@ func testNotebookInterrupt(t *testing.T, sandbox *seer.Sandbox) {
 	interrupted := make(chan error, 1)
 	go func() {
 		<-begun
-		interrupted <- session.Interrupt(within(t, time.Minute))
+		interrupted <- session.Interrupt(within(t, patience))
 	}()
-	_, err = session.Exec(within(t, time.Minute), endless)
+	_, err = session.Exec(within(t, patience), endless)
 	var raised *seer.KernelError
 	require.ErrorAs(t, err, &raised)
 	assert.Equal(t, "KeyboardInterrupt", raised.Name)
@@ -345,12 +345,12 @@ func testNotebookInterrupt(t *testing.T, sandbox *seer.Sandbox) {
 
 func testKernelDeath(t *testing.T, sandbox *seer.Sandbox) {
 	session := startNotebook(t, sandbox, &seer.Workspace{CustomInitCode: "begun = True"}, seer.NotebookOptions{})
-	_, err := session.Exec(within(t, time.Minute), "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+	_, err := session.Exec(within(t, patience), "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
 	require.ErrorIs(t, err, seer.ErrKernelDied)
-	_, err = session.Exec(within(t, time.Minute), "1")
+	_, err = session.Exec(within(t, patience), "1")
 	require.ErrorIs(t, err, seer.ErrKernelDied)
 	require.ErrorContains(t, err, "Restart gives a new one")
-	require.NoError(t, session.Restart(within(t, time.Minute)))
+	require.NoError(t, session.Restart(within(t, patience)))
 	assert.Equal(t, "True", text(t, session, "begun"))
 }
 
@@ -365,11 +365,11 @@ func testSideBySide(t *testing.T, sandbox *seer.Sandbox) {
 			}
 			code := "mine = globals().get('mine', 0) + 1\nmine"
 			for n := range 3 {
-				result, err := session.Exec(within(t, time.Minute), code)
+				result, err := session.Exec(within(t, patience), code)
 				assert.NoError(t, err)
 				assert.Equal(t, string(rune('1'+n)), result.Text(), "agent %d", i)
 			}
-			assert.NoError(t, session.Close(within(t, time.Minute)))
+			assert.NoError(t, session.Close(within(t, patience)))
 		})
 	}
 	wait.Wait()
@@ -385,14 +385,14 @@ func testEditWhileItRuns(t *testing.T, sandbox *seer.Sandbox) {
 	}})
 	running := make(chan error, 1)
 	go func() {
-		_, err := session.Exec(within(t, time.Minute), "import os, time\nprint('begun', flush=True)\nwhile not os.path.exists('/tmp/edited'): time.sleep(0.01)\nprint('of the old source')")
+		_, err := session.Exec(within(t, patience), "import os, time\nprint('begun', flush=True)\nwhile not os.path.exists('/tmp/edited'): time.sleep(0.01)\nprint('of the old source')")
 		running <- err
 	}()
 	<-begun
 	cell := session.Cells()[0]
 	edited := make(chan error, 1)
 	go func() {
-		_, err := session.EditCell(within(t, time.Minute), cell.ID, "print('of the new source')")
+		_, err := session.EditCell(within(t, patience), cell.ID, "print('of the new source')")
 		edited <- err
 	}()
 	require.Eventually(t, func() bool { return session.Cells()[0].Outputs == nil }, time.Minute, time.Millisecond)
@@ -408,14 +408,14 @@ func testEditWhileItRuns(t *testing.T, sandbox *seer.Sandbox) {
 func testTakenNotebookNames(t *testing.T, sandbox *seer.Sandbox) {
 	const mine = "/workspace/mine.ipynb"
 	require.NoError(t, sandbox.WriteFile(t.Context(), mine, []byte("precious")))
-	_, err := seer.NewNotebookSession(within(t, time.Minute), sandbox, nil, &seer.NotebookOptions{Name: "mine", OutputDir: t.TempDir()})
+	_, err := seer.NewNotebookSession(within(t, patience), sandbox, nil, &seer.NotebookOptions{Name: "mine", OutputDir: t.TempDir()})
 	require.ErrorIs(t, err, os.ErrExist)
 	data, err := sandbox.ReadFile(t.Context(), mine)
 	require.NoError(t, err)
 	assert.Equal(t, "precious", string(data))
 
 	failing := &seer.Workspace{CustomInitCode: "1/0"}
-	_, err = seer.NewNotebookSession(within(t, time.Minute), sandbox, failing, &seer.NotebookOptions{Name: "again", OutputDir: t.TempDir()})
+	_, err = seer.NewNotebookSession(within(t, patience), sandbox, failing, &seer.NotebookOptions{Name: "again", OutputDir: t.TempDir()})
 	var raised *seer.KernelError
 	require.ErrorAs(t, err, &raised)
 	startNotebook(t, sandbox, nil, seer.NotebookOptions{Name: "again"})
@@ -425,7 +425,7 @@ func testTakenNotebookNames(t *testing.T, sandbox *seer.Sandbox) {
 func testLargeOutput(t *testing.T, sandbox *seer.Sandbox) {
 	session := startNotebook(t, sandbox, nil, seer.NotebookOptions{Name: "large"})
 	const size = 50 << 20
-	result, err := session.Exec(within(t, time.Minute), "print('x' * (50 << 20))")
+	result, err := session.Exec(within(t, patience), "print('x' * (50 << 20))")
 	require.NoError(t, err)
 	assert.False(t, result.Incomplete)
 	assert.Len(t, result.Text(), size+1)
@@ -453,7 +453,7 @@ func testLargeOutput(t *testing.T, sandbox *seer.Sandbox) {
 	local, err := os.ReadFile(session.NotebookPath())
 	require.NoError(t, err)
 	assert.Greater(t, len(local), size)
-	there, err := sandbox.ReadFile(within(t, time.Minute), "/workspace/large.ipynb")
+	there, err := sandbox.ReadFile(within(t, patience), "/workspace/large.ipynb")
 	require.NoError(t, err)
 	assert.True(t, string(local) == string(there), "both files are the same") //nolint:testifylint // too long to show
 	assert.Contains(t, string(local[len(local)-1000:]), "after it")
@@ -463,7 +463,7 @@ func testResumeAndFork(t *testing.T, sandbox *seer.Sandbox) {
 	dir := t.TempDir()
 	session := startNotebook(t, sandbox, nil, seer.NotebookOptions{Name: "first", OutputDir: dir})
 	text(t, session, "x = 20")
-	_, err := session.Exec(within(t, time.Minute), "y")
+	_, err := session.Exec(within(t, patience), "y")
 	require.Error(t, err)
 	text(t, session, "x += 1\nx")
 	closeSession(t, session)
@@ -569,7 +569,7 @@ func TestNotebookModeFromSnapshot(t *testing.T) {
 func redirect(t *testing.T, address string) *url.URL {
 	t.Helper()
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	request, err := http.NewRequestWithContext(within(t, time.Minute), http.MethodGet, address, nil)
+	request, err := http.NewRequestWithContext(within(t, patience), http.MethodGet, address, nil)
 	require.NoError(t, err)
 	response, err := client.Do(request)
 	require.NoError(t, err)
@@ -594,6 +594,6 @@ func TestJupyterThatCannotStart(t *testing.T) {
 	assert.Empty(t, server.Sandboxes())
 
 	sandbox := startOn(t, server, seer.SandboxConfig{NotebookPackages: []string{"jupyter_server==0.0.0.1"}})
-	_, err = seer.NewNotebookSession(within(t, time.Minute), sandbox, nil, &seer.NotebookOptions{OutputDir: t.TempDir()})
+	_, err = seer.NewNotebookSession(within(t, patience), sandbox, nil, &seer.NotebookOptions{OutputDir: t.TempDir()})
 	require.ErrorContains(t, err, "jupyter_server==0.0.0.1")
 }

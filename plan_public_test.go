@@ -108,7 +108,7 @@ func TestPlanDoesNotWaitForAHubThatHangs(t *testing.T) {
 	defer hub.Close()
 	env := filepath.Join(write(t, map[string]string{"env": "HF_ENDPOINT=" + hub.URL + "\n"}), "env")
 	config := seer.SandboxConfig{GPU: "A100", Models: []seer.ModelConfig{{Name: "org/small"}, {Name: "org/secret-name", VarName: "target", Hidden: true}}}
-	p, err := config.Plan(within(t, time.Minute), seer.WithBackend(seer.Modal()), seer.WithEnvFile(env))
+	p, err := config.Plan(within(t, patience), seer.WithBackend(seer.Modal()), seer.WithEnvFile(env))
 	require.NoError(t, err)
 	for _, m := range p.Models {
 		assert.Equal(t, seer.PlanUnknown, m.Access)

@@ -26,7 +26,7 @@ func TestFromIDRestoresWhatASandboxHas(t *testing.T) { // D10
 	config.Timeout, config.MaxLifetime = 2*time.Hour, time.Hour
 	config.Tags = map[string]string{"team": "red"}
 
-	first, err := seer.NewSandbox(config, backend, seer.WithAppName("experiments")).Start(within(t, time.Minute))
+	first, err := seer.NewSandbox(config, backend, seer.WithAppName("experiments")).Start(within(t, patience))
 	require.NoError(t, err)
 	handles := first.RepoHandles()
 	require.Len(t, handles, 2)

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -50,7 +49,7 @@ func TestReposOverSSH(t *testing.T) {
 		"another key":     {stranger, "/private/tool.git", "Permission denied"},
 		"no such project": {key, "/private/none.git", "does not appear to be a git repository"},
 	} {
-		_, err := seer.NewSandbox(config(c.key, c.repo), seer.WithBackend(server.Backend())).Start(within(t, time.Minute))
+		_, err := seer.NewSandbox(config(c.key, c.repo), seer.WithBackend(server.Backend())).Start(within(t, patience))
 		require.ErrorContains(t, err, c.want, name)
 		var failed *seer.StartError
 		require.ErrorAs(t, err, &failed, name)

@@ -175,7 +175,7 @@ func TestRepoFailures(t *testing.T) {
 		"commit that is gone": {seer.RepoConfig{URL: host.url + "/public/tool", Commit: strings.Repeat("ab", 20)}, "clone tool"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := seer.NewSandbox(host.config(t, c.repo), seer.WithBackend(server.Backend())).Start(within(t, time.Minute))
+			_, err := seer.NewSandbox(host.config(t, c.repo), seer.WithBackend(server.Backend())).Start(within(t, patience))
 			require.Error(t, err)
 			assert.ErrorContains(t, err, c.want)
 			var failed *seer.StartError

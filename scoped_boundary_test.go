@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -83,7 +82,7 @@ func startGuarded(t *testing.T) *seer.Service {
 	t.Helper()
 	scoped := startScoped(t, seer.SandboxConfig{Env: map[string]string{"SCOPED_SECRET": "other-secret"}})
 	require.NoError(t, scoped.WriteFile(t.Context(), "/root/secret.txt", []byte("other-secret")))
-	_, err := scoped.Exec(within(t, time.Minute), `cd /root && python -m http.server 9999 >/dev/null 2>&1 & until python -c 'import urllib.request as r; r.urlopen("http://127.0.0.1:9999")'; do sleep 0.05; done 2>/dev/null`)
+	_, err := scoped.Exec(within(t, patience), `cd /root && python -m http.server 9999 >/dev/null 2>&1 & until python -c 'import urllib.request as r; r.urlopen("http://127.0.0.1:9999")'; do sleep 0.05; done 2>/dev/null`)
 	require.NoError(t, err)
 	serveText(t, scoped, "others", "@expose\ndef secret() -> str: return 'other-secret'\n")
 	return serveText(t, scoped, "tools", "import os\n@expose\ndef shout(text: str) -> str: return text.upper()\ndef secret(): return 'other-secret'\n")

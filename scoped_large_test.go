@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -23,7 +22,7 @@ func TestLargeResults(t *testing.T) {
 
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	text, err := seer.CallAs[string](within(t, time.Minute), tools, "big", map[string]any{"size": size})
+	text, err := seer.CallAs[string](within(t, patience), tools, "big", map[string]any{"size": size})
 	runtime.ReadMemStats(&after)
 	require.NoError(t, err)
 	assert.Len(t, text, size)

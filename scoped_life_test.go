@@ -20,7 +20,7 @@ import (
 
 func callText(t *testing.T, service *seer.Service, function string) string {
 	t.Helper()
-	text, err := seer.CallAs[string](within(t, time.Minute), service, function, nil)
+	text, err := seer.CallAs[string](within(t, patience), service, function, nil)
 	require.NoError(t, err)
 	return text
 }
@@ -76,7 +76,7 @@ func TestNamesThatDifferInCaseAlone(t *testing.T) {
 
 func TestServingANameAgainReplacesIt(t *testing.T) { // D25
 	scoped := startScoped(t, seer.SandboxConfig{})
-	ctx := within(t, time.Minute)
+	ctx := within(t, patience)
 	old := serveText(t, scoped, "tools", `
 import os, time
 @expose
@@ -160,7 +160,7 @@ func TestInterfaceWorkspace(t *testing.T) {
 func TestServiceTimeout(t *testing.T) {
 	scoped := startScoped(t, seer.SandboxConfig{RPCTimeout: 200 * time.Millisecond})
 	tools := serveText(t, scoped, "tools", "import asyncio\n@expose\nasync def wait(): await asyncio.sleep(1000)\n")
-	err := tools.Call(within(t, time.Minute), "wait", nil, nil)
+	err := tools.Call(within(t, patience), "wait", nil, nil)
 	var timeout *seer.TimeoutError
 	require.ErrorAs(t, err, &timeout)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -197,9 +197,9 @@ func TestTheServerOfFunctionsIsKilled(t *testing.T) {
 	library := localSession(t, tools.Library())
 	execText(t, library, "import tools; tools.who()")
 	const server = `'^[^ ]+ /run/seer/functions/server$'`
-	_, err := scoped.Exec(within(t, time.Minute), "pkill -KILL -f "+server+"; while pgrep -f "+server+"; do sleep 0.01; done")
+	_, err := scoped.Exec(within(t, patience), "pkill -KILL -f "+server+"; while pgrep -f "+server+"; do sleep 0.01; done")
 	require.NoError(t, err)
-	require.Error(t, tools.Call(within(t, time.Minute), "who", nil, nil))
+	require.Error(t, tools.Call(within(t, patience), "who", nil, nil))
 
 	names, err := scoped.Services(t.Context())
 	require.NoError(t, err, "another server is started")
@@ -211,10 +211,10 @@ func TestTheServerOfFunctionsIsKilled(t *testing.T) {
 
 func TestAnotherProgramOnTheRPCPort(t *testing.T) { // D11
 	scoped := startScoped(t, seer.SandboxConfig{WaitTimeout: 20 * time.Second})
-	_, err := scoped.Exec(within(t, time.Minute), `python -m http.server 8080 >/dev/null 2>&1 & until python -c 'import urllib.request as r; r.urlopen("http://127.0.0.1:8080")'; do sleep 0.05; done 2>/dev/null`)
+	_, err := scoped.Exec(within(t, patience), `python -m http.server 8080 >/dev/null 2>&1 & until python -c 'import urllib.request as r; r.urlopen("http://127.0.0.1:8080")'; do sleep 0.05; done 2>/dev/null`)
 	require.NoError(t, err)
 	path := filepath.Join(write(t, map[string]string{"tools.py": whoProgram}), "tools.py")
-	_, err = scoped.Serve(within(t, time.Minute), path, nil)
+	_, err = scoped.Serve(within(t, patience), path, nil)
 	require.ErrorContains(t, err, "Address already in use")
 }
 
@@ -278,7 +278,7 @@ func TestScopedBlockedNetwork(t *testing.T) {
 	require.ErrorIs(t, err, seer.ErrNotFound)
 	tools, err := scoped.Serve(t.Context(), modelTools, nil)
 	require.NoError(t, err)
-	ctx := within(t, time.Minute)
+	ctx := within(t, patience)
 	var calls sync.WaitGroup
 	for range 4 {
 		calls.Go(func() { assert.NoError(t, tools.Call(ctx, "get_embedding", map[string]any{"text": "hi"}, nil)) })

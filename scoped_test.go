@@ -52,7 +52,7 @@ func localSession(t *testing.T, libraries ...seer.Library) *seer.LocalSession {
 
 func execText(t *testing.T, session seer.Session, code string) string {
 	t.Helper()
-	result, err := session.Exec(within(t, time.Minute), code)
+	result, err := session.Exec(within(t, patience), code)
 	require.NoError(t, err)
 	return result.Text()
 }
@@ -87,7 +87,7 @@ func TestServedFunctions(t *testing.T) {
 	scoped := startScoped(t, seer.SandboxConfig{})
 	tools, err := scoped.Serve(t.Context(), modelTools, &seer.ServeOptions{Name: "model_tools"})
 	require.NoError(t, err)
-	ctx := within(t, time.Minute)
+	ctx := within(t, patience)
 
 	t.Run("typed results", func(t *testing.T) {
 		embedding, err := seer.CallAs[[]float64](ctx, tools, "get_embedding", map[string]any{"text": "hi", "scale": 2})
@@ -243,7 +243,7 @@ func TestServeErrorsAreTracebacks(t *testing.T) { // D26
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(write(t, map[string]string{name + ".py": test.source}), name+".py")
-			_, err := scoped.Serve(within(t, time.Minute), path, nil)
+			_, err := scoped.Serve(within(t, patience), path, nil)
 			var failed *seer.ServeError
 			require.ErrorAs(t, err, &failed)
 			assert.Equal(t, test.kind, failed.Type)

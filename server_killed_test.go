@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -57,7 +56,7 @@ func TestServerIsKilledAndComesBack(t *testing.T) {
 		return seer.Endpoint{ServerURL: "http://" + address, TokenID: "ak-x", TokenSecret: "as-x", PlainTunnels: true, NoGPU: true}, nil
 	}, nil)
 	start := func() *seer.Sandbox {
-		sandbox, err := seer.NewSandbox(seer.SandboxConfig{}, seer.WithBackend(backend)).Start(within(t, time.Minute))
+		sandbox, err := seer.NewSandbox(seer.SandboxConfig{}, seer.WithBackend(backend)).Start(within(t, patience))
 		require.NoError(t, err)
 		return sandbox
 	}
@@ -67,12 +66,12 @@ func TestServerIsKilledAndComesBack(t *testing.T) {
 
 	kill()
 	require.ErrorIs(t, long.Wait(), seer.ErrSandboxLost, "a command under way")
-	_, err := sandbox.Exec(within(t, time.Minute), "true")
+	_, err := sandbox.Exec(within(t, patience), "true")
 	require.ErrorIs(t, err, seer.ErrSandboxLost, "the next one")
-	_, err = sandbox.Snapshot(within(t, time.Minute), "of nothing")
+	_, err = sandbox.Snapshot(within(t, patience), "of nothing")
 	require.Error(t, err)
 	assert.ErrorContains(t, err, "connection refused")
-	_, err = seer.NewSandbox(seer.SandboxConfig{}, seer.WithBackend(backend)).Start(within(t, time.Minute))
+	_, err = seer.NewSandbox(seer.SandboxConfig{}, seer.WithBackend(backend)).Start(within(t, patience))
 	require.Error(t, err)
 	assert.ErrorContains(t, err, "connection refused")
 
@@ -80,11 +79,11 @@ func TestServerIsKilledAndComesBack(t *testing.T) {
 	defer killAgain()
 	require.Equal(t, address, again)
 	other := start() // over the same connection
-	out, err := other.Exec(within(t, time.Minute), "echo back")
+	out, err := other.Exec(within(t, patience), "echo back")
 	require.NoError(t, err)
 	assert.Equal(t, "back\n", out)
-	_, err = sandbox.Exec(within(t, time.Minute), "true")
+	_, err = sandbox.Exec(within(t, patience), "true")
 	require.ErrorIs(t, err, seer.ErrSandboxLost, "it went with the server")
-	require.NoError(t, sandbox.Terminate(within(t, time.Minute)))
-	require.NoError(t, other.Terminate(within(t, time.Minute)))
+	require.NoError(t, sandbox.Terminate(within(t, patience)))
+	require.NoError(t, other.Terminate(within(t, patience)))
 }

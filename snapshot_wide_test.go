@@ -60,7 +60,7 @@ func script(t *testing.T, sandbox *seer.Sandbox, name string) string {
 	t.Helper()
 	source, err := os.ReadFile(filepath.Join("testdata", "tree", name))
 	require.NoError(t, err)
-	out, err := sandbox.ExecPython(within(t, time.Minute), string(source))
+	out, err := sandbox.ExecPython(within(t, patience), string(source))
 	require.NoError(t, err)
 	return out
 }

@@ -58,7 +58,7 @@ func TestLifeOfASandbox(t *testing.T) {
 func TestTimeoutEndsTheSandbox(t *testing.T) {
 	t.Parallel()
 	sandbox := startSandbox(t, seer.SandboxConfig{Timeout: 2 * time.Second})
-	ctx := within(t, time.Minute)
+	ctx := within(t, patience)
 	_, err := sandbox.Exec(ctx, "sleep 100")
 	require.ErrorIs(t, err, seer.ErrTerminated, "an exec under way learns of it")
 	err = sandbox.Wait(ctx)
@@ -74,7 +74,7 @@ func TestTimeoutEndsTheSandbox(t *testing.T) {
 func TestIdleTimeoutEndsTheSandbox(t *testing.T) {
 	t.Parallel()
 	sandbox := startSandbox(t, seer.SandboxConfig{IdleTimeout: 2 * time.Second})
-	err := sandbox.Wait(within(t, time.Minute))
+	err := sandbox.Wait(within(t, patience))
 	require.ErrorIs(t, err, seer.ErrTerminated)
 	assert.ErrorContains(t, err, "IdleTimeout")
 }
@@ -88,7 +88,7 @@ func TestASandboxThatDiesUnderACommandIsLost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			sandbox := startSandbox(t, seer.SandboxConfig{})
-			ctx := within(t, time.Minute)
+			ctx := within(t, patience)
 			read, stdout := io.Pipe()
 			defer func() { _ = read.Close() }()
 			cmd := sandbox.Command("sh", "-c", "echo up; exec sleep 1000")
@@ -143,7 +143,7 @@ func TestLeaseEndsAForgottenSandbox(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { terminate(t, forgotten) })
 	kill()
-	err = forgotten.Wait(within(t, time.Minute))
+	err = forgotten.Wait(within(t, patience))
 	require.ErrorIs(t, err, seer.ErrTerminated)
 	assert.ErrorContains(t, err, "lease")
 
@@ -248,7 +248,7 @@ func TestAnyFailingRPCOfStartIsCleanedUp(t *testing.T) {
 		t.Run(rpc, func(t *testing.T) {
 			server := seertest.NewServer(t)
 			server.Fail(rpc, errors.New("injected"), 1)
-			sandbox, err := seer.NewSandbox(fullConfig(t), seer.WithBackend(server.Backend())).Start(within(t, time.Minute))
+			sandbox, err := seer.NewSandbox(fullConfig(t), seer.WithBackend(server.Backend())).Start(within(t, patience))
 			if err == nil { // one failure of some calls is survived
 				terminate(t, sandbox)
 				return

@@ -85,7 +85,7 @@ func TestDebugRunsVSCode(t *testing.T) {
 
 func get(t *testing.T, client *http.Client, address string) (status int, body string) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(within(t, time.Minute), http.MethodGet, address, nil)
+	request, err := http.NewRequestWithContext(within(t, patience), http.MethodGet, address, nil)
 	require.NoError(t, err)
 	return do(t, client, request)
 }
@@ -93,7 +93,7 @@ func get(t *testing.T, client *http.Client, address string) (status int, body st
 func post(t *testing.T, client *http.Client, address, password string) {
 	t.Helper()
 	form := url.Values{"password": {password}}.Encode()
-	request, err := http.NewRequestWithContext(within(t, time.Minute), http.MethodPost, address, strings.NewReader(form))
+	request, err := http.NewRequestWithContext(within(t, patience), http.MethodPost, address, strings.NewReader(form))
 	require.NoError(t, err)
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	do(t, client, request)

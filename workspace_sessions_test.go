@@ -4,7 +4,6 @@ import (
 	"context"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -76,16 +75,16 @@ func TestAWorkspaceOnEverySession(t *testing.T) {
 	}
 	for name, start := range map[string]func(*testing.T, *seer.Workspace) (restartable, error){
 		"notebook": func(t *testing.T, w *seer.Workspace) (restartable, error) {
-			return seer.NewNotebookSession(within(t, time.Minute), sandbox(t), w, &seer.NotebookOptions{OutputDir: t.TempDir()})
+			return seer.NewNotebookSession(within(t, patience), sandbox(t), w, &seer.NotebookOptions{OutputDir: t.TempDir()})
 		},
 		"CLI": func(t *testing.T, w *seer.Workspace) (restartable, error) {
-			return seer.NewCLISession(within(t, time.Minute), sandbox(t), w, nil)
+			return seer.NewCLISession(within(t, patience), sandbox(t), w, nil)
 		},
 		"local": func(t *testing.T, w *seer.Workspace) (restartable, error) {
-			return seer.NewLocalSession(within(t, time.Minute), w, t.TempDir(), nil)
+			return seer.NewLocalSession(within(t, patience), w, t.TempDir(), nil)
 		},
 		"local notebook": func(t *testing.T, w *seer.Workspace) (restartable, error) {
-			return seer.NewLocalNotebookSession(within(t, time.Minute), w, &seer.LocalNotebookOptions{
+			return seer.NewLocalNotebookSession(within(t, patience), w, &seer.LocalNotebookOptions{
 				NotebookOptions: seer.NotebookOptions{OutputDir: t.TempDir()}, Dir: t.TempDir(), Python: jupytertest.Python(t),
 			})
 		},
@@ -97,19 +96,19 @@ func TestAWorkspaceOnEverySession(t *testing.T) {
 			require.NoError(t, err)
 			defer closeSession(t, session)
 			assert.Equal(t, "all there\n", text(t, session, useEverything))
-			require.NoError(t, session.Restart(within(t, time.Minute)))
+			require.NoError(t, session.Restart(within(t, patience)))
 			assert.Equal(t, "all there\n", text(t, session, useEverything))
 
 			later, err := start(t, nil)
 			require.NoError(t, err)
 			defer closeSession(t, later)
-			require.NoError(t, later.Setup(within(t, time.Minute), workspace))
+			require.NoError(t, later.Setup(within(t, patience), workspace))
 			assert.Equal(t, "all there\n", text(t, later, useEverything))
 
 			// Init code that fails is told, and does not stand in the way later.
 			var raised *seer.KernelError
-			require.ErrorAs(t, later.Setup(within(t, time.Minute), &seer.Workspace{CustomInitCode: "1/0"}), &raised)
-			require.NoError(t, later.Restart(within(t, time.Minute)))
+			require.ErrorAs(t, later.Setup(within(t, patience), &seer.Workspace{CustomInitCode: "1/0"}), &raised)
+			require.NoError(t, later.Restart(within(t, patience)))
 			assert.Equal(t, "all there\n", text(t, later, useEverything))
 		})
 	}
