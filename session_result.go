@@ -13,7 +13,7 @@ type Result struct {
 	Outputs []Output
 	// Incomplete is set when outputs may be missing: the connection to a
 	// notebook's kernel was cut while the cell ran, and what was under way then
-	// is lost, or the notebook server left something out. What is there is
+	// is lost, or the kernel or its server left something out. What is there is
 	// right.
 	Incomplete bool
 }

@@ -5,6 +5,9 @@ import (
 	"context"
 	"fmt"
 	"image/png"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -170,11 +173,24 @@ threading.Thread(target=later).start()`, &jupyter.ExecuteOptions{
 		if testing.Short() {
 			t.Skip("the kernel takes seconds to print them")
 		}
-		chunks := 0
-		result, err := kernel.Execute(within(t), `
-import sys
+		// The kernel throws away what its server does not fetch in time, more
+		// than a thousand messages or so: it waits here until they have come.
+		const atOnce = 500
+		seen, chunks, came := t.TempDir(), 0, 0
+		result, err := kernel.Execute(within(t), fmt.Sprintf(`
+import os, time
 for i in range(10_000):
-    print(i, flush=True)`, &jupyter.ExecuteOptions{OnOutput: func(jupyter.Output) { chunks++ }})
+    print(i, flush=True)
+    while i %% %d == 0 and not os.path.exists(f"%s/{i}"): time.sleep(0.001)`, atOnce, seen),
+			&jupyter.ExecuteOptions{OnOutput: func(o jupyter.Output) {
+				chunks++
+				for range strings.Count(o.Text, "\n") {
+					if came%atOnce == 0 {
+						assert.NoError(t, os.WriteFile(filepath.Join(seen, strconv.Itoa(came)), nil, 0o600))
+					}
+					came++
+				}
+			}})
 		require.NoError(t, err)
 		require.False(t, result.Incomplete)
 		require.Len(t, result.Outputs, 1)

@@ -22,8 +22,9 @@ type Result struct {
 	Status         Status
 	// Incomplete is set when outputs may be missing: the connection was cut
 	// while the cell ran, and although the server keeps what a kernel says
-	// while nobody listens, what was under way then is lost; or the server
-	// dropped some because its rate limit was reached.
+	// while nobody listens, what was under way then is lost; or the
+	// kernel said more than its server could fetch, about a thousand messages
+	// at once; or the server dropped some because its rate limit was reached.
 	Incomplete bool
 }
 
