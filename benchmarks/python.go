@@ -14,6 +14,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"github.com/ajobi-uhc/seer-go/internal/venvtest"
 )
 
 // pythonClient is the version of Modal's Python client that the Python library
@@ -32,7 +34,7 @@ type pythonFlow struct {
 
 // python starts the Python library's flow against a world; it ends with b.
 func (b *bench) python(ctx context.Context, w *world) (*pythonFlow, error) {
-	interpreter, err := installPythonClient(ctx)
+	interpreter, err := venvtest.Make(ctx, "modal=="+pythonClient, "requests")
 	if err != nil {
 		return nil, err
 	}
@@ -96,27 +98,4 @@ func (f *pythonFlow) do(what string, arguments map[string]any) (time.Duration, e
 		return 0, fmt.Errorf("python %s: %s", what, answer.Error)
 	}
 	return time.Duration(answer.Seconds * float64(time.Second)), nil
-}
-
-// installPythonClient makes an environment with the client, once per user.
-func installPythonClient(ctx context.Context) (interpreter string, err error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	home := filepath.Join(cache, "seer-benchmarks", "modal-"+pythonClient)
-	interpreter = filepath.Join(home, "bin", "python")
-	complete := filepath.Join(home, "complete")
-	if _, err := os.Stat(complete); err == nil {
-		return interpreter, nil
-	}
-	for _, args := range [][]string{
-		{"python3", "-m", "venv", "--clear", home},
-		{interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "modal==" + pythonClient},
-	} {
-		if out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput(); err != nil {
-			return "", fmt.Errorf("install the Python client: %w\n%s", err, out)
-		}
-	}
-	return interpreter, os.WriteFile(complete, nil, 0o600)
 }

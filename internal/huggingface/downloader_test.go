@@ -25,6 +25,7 @@ import (
 
 	"github.com/ajobi-uhc/seer-go/internal/huggingface"
 	"github.com/ajobi-uhc/seer-go/internal/huggingface/hubtest"
+	"github.com/ajobi-uhc/seer-go/internal/venvtest"
 )
 
 // download is one order for the downloader, and the directory that stands for
@@ -54,7 +55,7 @@ func (d *download) start(ctx context.Context) *exec.Cmd {
 	line, err := d.order.Line()
 	require.NoError(d.t, err)
 	argv := huggingface.Downloader()
-	python := hubtest.Python(d.t, huggingface.DownloaderPackages()...)
+	python := venvtest.Python(d.t, huggingface.DownloaderPackages()...)
 	cmd := exec.CommandContext(ctx, python, argv[1:]...)
 	cmd.Stdin = bytes.NewReader(line)
 	// Nothing of this program's environment: not its token, not its caches.

@@ -17,35 +17,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux"
+	"github.com/ajobi-uhc/seer-go/internal/venvtest"
 )
 
 // The Python clients that are known to work: the newest, and the one before
 // version 2 sandboxes and with a file API, which the Python library was written for.
 var pythonClients = []string{"1.6.4", "1.2.6"}
-
-// pythonClient returns an interpreter that has the client, which is installed
-// once for all tests, outside of the repository.
-func pythonClient(t *testing.T, version string) string {
-	t.Helper()
-	home := testCache(t, "modal-"+version)
-	python := filepath.Join(home, "bin", "python")
-	marker := filepath.Join(home, "complete")
-	if _, err := os.Stat(marker); err == nil {
-		return python
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	for _, args := range [][]string{
-		{"python3", "-m", "venv", "--clear", home},
-		{python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "modal==" + version, "requests"},
-	} {
-		if out, err := osexec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput(); err != nil {
-			t.Skipf("the Python client cannot be installed: %v\n%s", err, out)
-		}
-	}
-	require.NoError(t, os.WriteFile(marker, nil, 0o600))
-	return python
-}
 
 // testCache is a directory that outlives the test.
 func testCache(t *testing.T, name string) string {
@@ -82,9 +59,9 @@ func runPythonWith(t *testing.T, server *Server, version string, env []string, s
 	require.NoError(t, os.WriteFile(certificate, server.Certificate(), 0o600))
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	cmd := osexec.CommandContext(ctx, pythonClient(t, version), append([]string{filepath.Join("testdata", "pyclient", script)}, args...)...)
+	cmd := osexec.CommandContext(ctx, venvtest.Python(t, "modal=="+version, "requests"), append([]string{filepath.Join("testdata", "pyclient", script)}, args...)...)
 	cmd.Env = append([]string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "PYTHONDONTWRITEBYTECODE=1",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(),
 		"MODAL_CONFIG_PATH=" + filepath.Join(t.TempDir(), "none"),
 		"MODAL_SERVER_URL=" + server.URL(), "MODAL_TOKEN_ID=ak-test", "MODAL_TOKEN_SECRET=as-test",
 		"MODAL_TASK_COMMAND_ROUTER_INSECURE=1", // client 1.2.6 trusts nobody's own certificate there; newer ones do on loopback

@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ajobi-uhc/seer-go/internal/huggingface"
-	"github.com/ajobi-uhc/seer-go/internal/huggingface/hubtest"
 	"github.com/ajobi-uhc/seer-go/internal/modelcache"
+	"github.com/ajobi-uhc/seer-go/internal/venvtest"
 )
 
 // host keeps volumes as directories and runs downloads as processes. It is
@@ -35,7 +35,7 @@ type host struct {
 
 func newHost(t *testing.T) *host {
 	t.Helper()
-	return &host{t: t, dir: t.TempDir(), python: hubtest.Python(t, huggingface.DownloaderPackages()...), running: map[string]*process{}}
+	return &host{t: t, dir: t.TempDir(), python: venvtest.Python(t, huggingface.DownloaderPackages()...), running: map[string]*process{}}
 }
 
 func (h *host) ReadFile(_ context.Context, volume, path string) ([]byte, error) {

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ajobi-uhc/seer-go/internal/rpc"
+	"github.com/ajobi-uhc/seer-go/internal/venvtest"
 )
 
 func TestLibraryOfNastyFunctions(t *testing.T) {
@@ -36,7 +37,7 @@ func TestLibraryAcrossVersions(t *testing.T) {
 }
 
 func TestLibraryTypeChecks(t *testing.T) {
-	python := packages(t)
+	python := venvtest.Python(t, "mypy", "numpy", "pydantic")
 	server := startServer(t, newest(t).path)
 	_, description := serve(t, server, "model_tools", readFile(t, "testdata/nasty.py"))
 	dir := installLibrary(t, description)

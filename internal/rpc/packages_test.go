@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ajobi-uhc/seer-go/internal/rpc"
+	"github.com/ajobi-uhc/seer-go/internal/venvtest"
 )
 
 const arraysAndModels = `
@@ -46,7 +47,7 @@ def store(item: Item, more: List[Item] = []) -> Item:
 `
 
 func TestNumpyAndPydantic(t *testing.T) {
-	python := packages(t)
+	python := venvtest.Python(t, "mypy", "numpy", "pydantic")
 	server := startServer(t, python)
 	client, description := serve(t, server, "model_tools", arraysAndModels)
 	var raw json.RawMessage

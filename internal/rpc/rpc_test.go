@@ -203,45 +203,6 @@ func libraryEnv(server *rpc.Server, name string) map[string]string {
 	return rpc.LibraryEnv(name, server.ServiceURL(name), "token-of-"+name)
 }
 
-// packages returns a Python with what pip installs, kept between runs.
-func packages(t testing.TB) string {
-	t.Helper()
-	python, err := installPackages()
-	if err != nil && os.Getenv("CI") == "" {
-		t.Skipf("skipped: mypy, numpy and pydantic cannot be installed: %v", err)
-	}
-	require.NoError(t, err)
-	return python
-}
-
-var installPackages = sync.OnceValues(func() (string, error) {
-	all := interpreters()
-	if len(all) == 0 {
-		return "", fmt.Errorf("no Python 3.9 or newer was found")
-	}
-	base := all[len(all)-1]
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(cache, "seer-go", "rpc-test-python-"+base.version)
-	python := filepath.Join(dir, "bin", "python")
-	check := []string{"-c", "import mypy, numpy, pydantic"}
-	if exec.Command(python, check...).Run() == nil {
-		return python, nil
-	}
-	for _, step := range [][]string{
-		{base.path, "-m", "venv", "--clear", dir},
-		{python, "-m", "pip", "install", "--quiet", "mypy", "numpy", "pydantic"},
-		append([]string{python}, check...),
-	} {
-		if out, err := exec.Command(step[0], step[1:]...).CombinedOutput(); err != nil {
-			return "", fmt.Errorf("run %s: %w: %s", strings.Join(step, " "), err, out)
-		}
-	}
-	return python, nil
-})
-
 func drain(r io.Reader) string {
 	data, _ := io.ReadAll(r)
 	return string(data)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ajobi-uhc/seer-go/internal/huggingface"
 	"github.com/ajobi-uhc/seer-go/internal/huggingface/hubtest"
+	"github.com/ajobi-uhc/seer-go/internal/venvtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -32,7 +33,7 @@ func TestRealClient(t *testing.T) {
 	hub.Add(hubtest.Model{ID: "acme/private", Private: true, Files: map[string][]byte{"config.json": []byte("{}")}})
 	hub.SetOptions(hubtest.Options{PageSize: 2})
 
-	python := hubtest.Python(t, huggingface.DownloaderPackages()...)
+	python := venvtest.Python(t, huggingface.DownloaderPackages()...)
 	cmd := exec.CommandContext(t.Context(), python, "testdata/client.py", hub.URL, token)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
 	out, err := cmd.CombinedOutput()

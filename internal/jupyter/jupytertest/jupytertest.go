@@ -4,15 +4,9 @@ package jupytertest
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
-	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -20,77 +14,14 @@ import (
 	"time"
 
 	"github.com/ajobi-uhc/seer-go/internal/jupyter"
+	"github.com/ajobi-uhc/seer-go/internal/venvtest"
 )
 
-// requirements are what the environment holds.
-var requirements = [...]string{"jupyter_server>=2.14,<3", "ipykernel>=6.29,<8", "nbformat>=5.10,<6"}
-
 // Python returns a Python interpreter that has jupyter_server, ipykernel and
-// nbformat. It is made once per machine, in the user's cache directory. Where
-// it cannot be made the test is skipped, or fails if the variable CI is set.
+// nbformat.
 func Python(tb testing.TB) string {
 	tb.Helper()
-	python, err := environment(tb.Context())
-	if err == nil {
-		return python
-	}
-	if os.Getenv("CI") != "" {
-		tb.Fatalf("no Python environment with Jupyter: %v", err)
-	}
-	tb.Skipf("no Python environment with Jupyter: %v", err)
-	return ""
-}
-
-func environment(ctx context.Context) (string, error) {
-	base, err := exec.LookPath("python3")
-	if err != nil {
-		return "", err
-	}
-	version, err := output(ctx, base, "--version")
-	if err != nil {
-		return "", err
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		cache = os.TempDir()
-	}
-	hash := sha256.Sum256([]byte(base + version + strings.Join(requirements[:], " ")))
-	dir := filepath.Join(cache, "seer-test", "jupyter-venv-"+hex.EncodeToString(hash[:6]))
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return "", err
-	}
-	unlock, err := lock(dir + ".lock")
-	if err != nil {
-		return "", fmt.Errorf("lock %s: %w", dir, err)
-	}
-	defer unlock()
-
-	python := filepath.Join(dir, "bin", "python")
-	if runtime.GOOS == "windows" {
-		python = filepath.Join(dir, "Scripts", "python.exe")
-	}
-	complete := filepath.Join(dir, "complete")
-	if _, err := os.Stat(complete); err == nil {
-		return python, nil
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	if _, err := output(ctx, base, "-m", "venv", "--clear", dir); err != nil {
-		return "", err
-	}
-	install := append([]string{"-m", "pip", "install", "--quiet", "--disable-pip-version-check"}, requirements[:]...)
-	if _, err := output(ctx, python, install...); err != nil {
-		return "", err
-	}
-	return python, os.WriteFile(complete, nil, 0o644)
-}
-
-func output(ctx context.Context, name string, args ...string) (string, error) {
-	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, bytes.TrimSpace(out))
-	}
-	return string(out), nil
+	return venvtest.Python(tb, "jupyter_server>=2.14,<3", "ipykernel>=6.29,<8", "nbformat>=5.10,<6")
 }
 
 // Server is a running server.

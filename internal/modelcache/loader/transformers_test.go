@@ -14,6 +14,7 @@ import (
 	"github.com/ajobi-uhc/seer-go/internal/huggingface"
 	"github.com/ajobi-uhc/seer-go/internal/huggingface/hubtest"
 	"github.com/ajobi-uhc/seer-go/internal/modelcache/loader"
+	"github.com/ajobi-uhc/seer-go/internal/venvtest"
 )
 
 // Tiny real models, one base and two adapters, are put on a hub, downloaded as
@@ -27,7 +28,7 @@ func TestLoadsRealModels(t *testing.T) {
 	case "":
 		t.Skip("SEER_TEST_TRANSFORMERS is not set: torch and transformers are large")
 	case "1":
-		python = hubtest.Python(t, "torch", "transformers==5.23.0", "peft==0.21.2", "accelerate==1.15.0")
+		python = venvtest.Python(t, "torch", "transformers==5.23.0", "peft==0.21.2", "accelerate==1.15.0")
 	}
 	built := t.TempDir()
 	run(t, python, nil, "testdata/build.py", built)
@@ -69,7 +70,7 @@ func download(t *testing.T, hub *hubtest.Server, id string) string {
 		Conceal: []string{id, "acme-labs/Sparrow-7B"},
 	}.Line()
 	require.NoError(t, err)
-	run(t, hubtest.Python(t, huggingface.DownloaderPackages()...), order, huggingface.Downloader()[1:]...)
+	run(t, venvtest.Python(t, huggingface.DownloaderPackages()...), order, huggingface.Downloader()[1:]...)
 	return root
 }
 

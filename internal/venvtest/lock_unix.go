@@ -1,6 +1,6 @@
 //go:build unix
 
-package jupytertest
+package venvtest
 
 import (
 	"os"
@@ -19,5 +19,3 @@ func lock(path string) (unlock func(), err error) {
 	}
 	return func() { _ = f.Close() }, nil
 }
-
-func terminate(p *os.Process) error { return p.Signal(syscall.SIGTERM) }
