@@ -41,7 +41,7 @@ func newModelHub(client *modalclient.Client, lookup secretLookup, backend string
 		return nil, err
 	}
 	h := &modelHub{
-		store:     &modelStore{client: client, volumes: make(map[string]modalclient.Volume)},
+		store:     newModelStore(client),
 		transport: &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true},
 	}
 	h.cache = &modelcache.Cache{

@@ -22,21 +22,59 @@ type modelStore struct {
 
 	mu      sync.Mutex
 	volumes map[string]modalclient.Volume // by name
+	lookups map[string]*volumeLookup      // by name, under way
 }
 
-// volume finds a volume that exists.
+type volumeLookup struct {
+	done      chan struct{}
+	volume    modalclient.Volume
+	err       error
+	cancelled bool
+}
+
+func newModelStore(client *modalclient.Client) *modelStore {
+	return &modelStore{client: client, volumes: map[string]modalclient.Volume{}, lookups: map[string]*volumeLookup{}}
+}
+
+// volume finds a volume that exists. Those who ask at the same time share an answer.
 func (s *modelStore) volume(ctx context.Context, name string) (modalclient.Volume, error) {
+	for {
+		s.mu.Lock()
+		volume, known := s.volumes[name]
+		lookup, shared := s.lookups[name]
+		if !known && !shared {
+			lookup = &volumeLookup{done: make(chan struct{})}
+			s.lookups[name] = lookup
+		}
+		s.mu.Unlock()
+		if known {
+			return volume, nil
+		}
+		if !shared {
+			s.lookUp(ctx, name, lookup)
+			return lookup.volume, lookup.err
+		}
+		select {
+		case <-lookup.done:
+			if !lookup.cancelled {
+				return lookup.volume, lookup.err
+			}
+		case <-ctx.Done():
+			return modalclient.Volume{}, context.Cause(ctx)
+		}
+	}
+}
+
+func (s *modelStore) lookUp(ctx context.Context, name string, lookup *volumeLookup) {
+	lookup.volume, lookup.err = s.client.Volume(ctx, name, false)
+	lookup.cancelled = ctx.Err() != nil
 	s.mu.Lock()
-	volume, known := s.volumes[name]
-	s.mu.Unlock()
-	if known {
-		return volume, nil
+	defer s.mu.Unlock()
+	if lookup.err == nil {
+		s.volumes[name] = lookup.volume
 	}
-	volume, err := s.client.Volume(ctx, name, false)
-	if err == nil {
-		s.keep(volume)
-	}
-	return volume, err
+	delete(s.lookups, name)
+	close(lookup.done)
 }
 
 func (s *modelStore) keep(volumes ...modalclient.Volume) {

@@ -285,8 +285,9 @@ func (g *cgroup) remove() error {
 
 func removeGroup(dir string) error {
 	err := os.Remove(dir)
-	// The kernel may take a moment to see the last process off.
-	for wait := time.Millisecond; errors.Is(err, syscall.EBUSY) && wait < time.Second; wait *= 2 {
+	// The kernel may take a moment to see the last process off, and on a busy
+	// machine more than a second.
+	for wait := time.Millisecond; errors.Is(err, syscall.EBUSY) && wait < 3*time.Second; wait += wait/4 + time.Millisecond {
 		time.Sleep(wait)
 		err = os.Remove(dir)
 	}
