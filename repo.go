@@ -115,7 +115,7 @@ func parseFullURL(text string) (repoURL, error) {
 	if !hostName.MatchString(parsed.Hostname()) && !strings.Contains(parsed.Host, "[") {
 		return repoURL{}, errors.New("has no host: " + repoURLForms)
 	}
-	if parsed.RawQuery != "" || parsed.ForceQuery || parsed.Fragment != "" {
+	if parsed.RawQuery != "" || parsed.ForceQuery || strings.Contains(text, "#") {
 		return repoURL{}, errors.New("has a query or fragment: give the repository alone, and Branch or Commit for a version of it")
 	}
 	if strings.EqualFold(parsed.Hostname(), "github.com") && strings.Count(strings.Trim(parsed.Path, "/"), "/") > 1 {
