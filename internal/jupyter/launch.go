@@ -20,6 +20,12 @@ const RuntimeVariable = "JUPYTER_RUNTIME_DIR"
 // server's address.
 const LabArg = "--ServerApp.default_url=/lab"
 
+// serverScript is python -m jupyter_server without rfc3987_syntax. jsonschema,
+// from 4.25 on, loads that where it can, and takes two seconds for it: most of
+// the server's start, for formats that no schema of Jupyter's has.
+const serverScript = `import runpy, sys; sys.modules["rfc3987_syntax"] = None; ` +
+	`runpy.run_module("jupyter_server", run_name="__main__", alter_sys=True)`
+
 // ServerArgs returns the arguments of a Python interpreter that runs a server
 // on this address with files below root. With port 0 it takes a free one; with
 // any other it takes that or fails.
@@ -28,7 +34,7 @@ const LabArg = "--ServerApp.default_url=/lab"
 // spare browsers, nor needs longer than a second to see that a kernel died.
 func ServerArgs(ip string, port int, root string) []string {
 	return []string{
-		"-m", "jupyter_server",
+		"-c", serverScript,
 		"--ServerApp.ip=" + ip,
 		"--ServerApp.port=" + strconv.Itoa(port),
 		"--ServerApp.port_retries=0",
