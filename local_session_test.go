@@ -228,6 +228,10 @@ func TestLocalSessionInterrupt(t *testing.T) {
 	var raised *seer.KernelError
 	require.ErrorAs(t, <-ended, &raised)
 	assert.Equal(t, "KeyboardInterrupt", raised.Name)
+
+	_, err := session.Exec(within(t, patience), missedInterrupt)
+	require.ErrorAs(t, err, &raised)
+	assert.Equal(t, "KeyboardInterrupt", raised.Name)
 }
 
 func TestLocalSessionGetsItsFirstLibraryLater(t *testing.T) {

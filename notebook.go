@@ -16,10 +16,12 @@ import (
 	"github.com/ajobi-uhc/seer-go/internal/jupyter"
 )
 
-// prepareKernelScript takes on the environment and libraries of a session.
-//
-//go:embed python/prepare_kernel.py
-var prepareKernelScript string
+var (
+	//go:embed python/prepare_kernel.py
+	prepareKernelPy string
+	// prepareKernelScript takes on the environment and libraries of a session.
+	prepareKernelScript = interruptsPy + prepareKernelPy
+)
 
 // notebook is a notebook and its kernel: what both kinds of notebook sessions
 // have in common. It may be used from several goroutines.

@@ -341,7 +341,18 @@ func testNotebookInterrupt(t *testing.T, sandbox *seer.Sandbox) {
 	require.ErrorAs(t, err, &raised)
 	assert.Equal(t, "KeyboardInterrupt", raised.Name)
 	require.NoError(t, <-interrupted)
+
+	_, err = session.Exec(within(t, patience), missedInterrupt)
+	require.ErrorAs(t, err, &raised)
+	assert.Equal(t, "KeyboardInterrupt", raised.Name)
 }
+
+// missedInterrupt interrupts itself so that Python knows of it and the call that
+// waits does not.
+const missedInterrupt = `
+import signal, threading, time
+threading.Timer(0.1, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT)).start()
+time.sleep(3600)`
 
 func testKernelDeath(t *testing.T, sandbox *seer.Sandbox) {
 	session := startNotebook(t, sandbox, &seer.Workspace{CustomInitCode: "begun = True"}, seer.NotebookOptions{})

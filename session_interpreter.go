@@ -15,11 +15,15 @@ import (
 	"time"
 )
 
-// interpreterScript is the Python side of an interpreter; its docstring
-// describes the protocol.
-//
-//go:embed python/interpreter.py
-var interpreterScript string
+var (
+	//go:embed python/interrupts.py
+	interruptsPy string
+	//go:embed python/interpreter.py
+	interpreterPy string
+	// interpreterScript is the Python side of an interpreter; its docstring
+	// describes the protocol.
+	interpreterScript = interruptsPy + interpreterPy
+)
 
 // interruptGrace is how long interrupted code may take to stop before its
 // interpreter is killed.

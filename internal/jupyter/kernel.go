@@ -209,7 +209,9 @@ func (k *Kernel) Err() error {
 	return k.err
 }
 
-// Interrupt raises KeyboardInterrupt in the cell that runs, whoever's it is.
+// Interrupt raises KeyboardInterrupt in the cell that runs, whoever's it is. As
+// with any signal, Python misses one that comes in the instant in which a call
+// begins to wait, until that call returns.
 func (k *Kernel) Interrupt(ctx context.Context) error {
 	path := kernelPath(k.ID()) + "/interrupt"
 	if err := k.server.call(ctx, http.MethodPost, path, nil, nil); err != nil {

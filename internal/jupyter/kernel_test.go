@@ -40,7 +40,7 @@ func testKernels(t *testing.T, server *jupyter.Server) {
 	})
 	t.Run("two clients of one kernel", func(t *testing.T) {
 		kernel := start(t, server)
-		cell := inBackground(within(t), kernel, "import time\nshared = 7\nprint('go', flush=True)\ntime.sleep(3600)")
+		cell := inBackground(within(t), kernel, "import time\nshared = 7\nprint('go', flush=True)\nwhile True: time.sleep(0.1)")
 		cell.first(t)
 		other, err := server.Attach(within(t), kernel.ID())
 		require.NoError(t, err, "a busy kernel can be attached to")

@@ -1,0 +1,30 @@
+def _keep_interrupts():
+    """Python misses an interrupt that comes in the instant in which a call
+    begins to wait, until that call returns by itself. A second signal, one that
+    does nothing else, makes the call look again."""
+    import os
+    import signal
+    import threading
+    import time
+
+    if not hasattr(signal, "pthread_kill"):
+        return
+    told, teller = os.pipe()
+    os.set_blocking(teller, False)
+    main = threading.main_thread().ident
+
+    def watch():
+        while True:
+            if signal.SIGINT in os.read(told, 4096):
+                for pause in 0.05, 0.5:
+                    time.sleep(pause)
+                    signal.pthread_kill(main, signal.SIGURG)
+
+    signal.signal(signal.SIGURG, lambda number, frame: None)
+    signal.set_wakeup_fd(teller, warn_on_full_buffer=False)
+    os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
+    threading.Thread(target=watch, daemon=True).start()
+
+
+_keep_interrupts()
+del _keep_interrupts
