@@ -78,7 +78,7 @@ PROBES = {"jupyter": is_jupyter, "vscode": is_vscode}
 def install(modules, packages):
     if all(importlib.util.find_spec(name) for name in modules):
         return
-    command = [sys.executable, "-m", "pip", "install", "--no-cache-dir", "--disable-pip-version-check", "--root-user-action=ignore", "--"]
+    command = [sys.executable, "-m", "pip", "install", "--no-cache-dir", "--no-compile", "--disable-pip-version-check", "--root-user-action=ignore", "--"]
     if subprocess.call(command + packages, stdin=subprocess.DEVNULL, stdout=sys.stderr) != 0:
         sys.exit(f"could not install {', '.join(modules)}")
     importlib.invalidate_caches()

@@ -25,12 +25,17 @@ import (
 // up starts a sandbox with the command and returns its ID.
 func up(t *testing.T, server *served) string {
 	t.Helper()
-	r := invoke(t, server.env, "up", "-f", "testdata/config.yaml")
+	return upWith(t, server, "testdata/config.yaml")
+}
+
+func upWith(t *testing.T, server *served, config string) string {
+	t.Helper()
+	r := invoke(t, server.env, "up", "-f", config)
 	require.Zero(t, r.code, r.stderr)
 	id, ports, found := strings.Cut(r.stdout, "\n")
 	require.True(t, found)
 	assert.Regexp(t, `^sb-[0-9A-Za-z]{22}$`, id)
-	assert.Regexp(t, `^port 9000\thttp://127\.0\.0\.1:\d+\n$`, ports)
+	assert.Regexp(t, `(?m)^port 9000\thttp://127\.0\.0\.1:\d+$`, ports)
 	assert.Contains(t, r.stderr, "create sandbox")
 	return id
 }
@@ -72,7 +77,7 @@ func TestASandboxOutlivesTheCommandThatStartedIt(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "from the SDK\n", string(copied))
 	require.Zero(t, seerIn("cp", "testdata", id+":/root/tree").code)
-	assert.Equal(t, "config.yaml\n", seerIn("exec", id, "--", "ls", "/root/tree").stdout)
+	assert.Equal(t, "config.yaml\nnotebook.yaml\n", seerIn("exec", id, "--", "ls", "/root/tree").stdout)
 
 	// A target that ends in a slash is a directory to put the source into.
 	inside := t.TempDir()

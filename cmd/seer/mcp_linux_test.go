@@ -39,7 +39,7 @@ func TestAnAgentsClientStartsTheCommand(t *testing.T) {
 // with the notebook of that name.
 func TestANotebookOutlivesTheClient(t *testing.T) {
 	server := serveIn(t, warmDir(t))
-	id := up(t, server)
+	id := upWith(t, server, "testdata/notebook.yaml")
 	here := t.TempDir()
 	run := func(code string) string {
 		cmd := exec.CommandContext(t.Context(), binary, "mcp", "--sandbox", id, "--session", "findings")

@@ -90,6 +90,11 @@ type executeRequest struct {
 	StopOnError bool `json:"stop_on_error"`
 }
 
+// beginPatience is how long a cell that is interrupted as it begins may take to
+// end, before it is interrupted again: IPython swallows the interrupt if it
+// comes while it prepares the cell.
+const beginPatience = time.Second
+
 // settlePatience is how long one of the two messages that end a cell is waited
 // for after the other, before the kernel is asked.
 const settlePatience = time.Second
@@ -183,6 +188,9 @@ func (x *execution) run(ctx context.Context) error {
 		for _, m := range messages {
 			x.handle(m)
 		}
+		if x.interrupted && repeat == nil {
+			repeat = time.After(beginPatience)
+		}
 		switch {
 		case x.replied && x.idle:
 			if x.again() {
@@ -204,11 +212,14 @@ func (x *execution) run(ctx context.Context) error {
 		case <-done:
 			done = nil
 			patience := x.kernel.server.config.InterruptGrace
-			grace, repeat = time.After(patience), time.After(patience/2)
+			grace = time.After(patience)
+			if x.started {
+				repeat = time.After(patience / 2)
+			}
 			x.cancelled = true
 			x.interrupt()
 		case <-repeat:
-			x.interrupted = false // the kernel may have missed it while it began
+			x.interrupted = false
 			x.interrupt()
 		case <-grace:
 			return errors.Join(ended(ctx), ErrStillRunning)
