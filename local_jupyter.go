@@ -111,6 +111,7 @@ func (j *localJupyter) launch(ctx context.Context) (err error) {
 		return err
 	}
 	args := append(jupyter.ServerArgs("127.0.0.1", 0, j.place.dir), "--config="+file)
+	args = append(args, jupyter.SocketArgs(j.runtime())...)
 	if j.lab {
 		args = append(args, jupyter.LabArg)
 	}

@@ -48,6 +48,10 @@ func TestLocalNotebookSession(t *testing.T) {
 	here, err := filepath.EvalSymlinks(session.WorkspacePath())
 	require.NoError(t, err)
 	assert.Equal(t, here, strings.TrimSpace(text(t, session, "print(os.path.realpath(os.getcwd()))")))
+	if runtime.GOOS == "linux" {
+		transport := "from ipykernel.connect import get_connection_info\nget_connection_info(unpack=True)['transport']"
+		assert.Equal(t, "'ipc'", text(t, session, transport), "no other user of the machine reads along")
+	}
 
 	// It has a server of its own, which asks for a token of its own.
 	assert.NotContains(t, session.JupyterURL(), foreign.Config.Token)

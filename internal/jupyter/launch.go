@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
 	"strconv"
 )
 
@@ -46,6 +47,22 @@ func ServerArgs(ip string, port int, root string) []string {
 		"--ZMQChannelsWebsocketConnection.limit_rate=False",
 		"--KernelRestarter.time_to_dead=1.0",
 	}
+}
+
+// SocketArgs returns the arguments by which a server with this runtime directory
+// talks to its kernels over Unix sockets beside their connection files: not over
+// TCP ports, which another program may take before a kernel does, and from which
+// every user of the machine reads what the kernel shows. It is none where there
+// are no such sockets or their names would be too long.
+func SocketArgs(runtime string) []string {
+	const (
+		longest = 103 // of a socket's name on macOS; Linux allows 107
+		name    = len("/kernel-01234567-89ab-cdef-0123-456789abcdef-ipc-1")
+	)
+	if goruntime.GOOS == "windows" || len(runtime)+name > longest {
+		return nil
+	}
+	return []string{"--KernelManager.transport=ipc"}
 }
 
 // ReadRuntime returns the address and token of the server that writes to this

@@ -8,6 +8,8 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"runtime"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -169,4 +171,11 @@ func TestNobodyListens(t *testing.T) {
 	}
 	_, err = jupyter.Await(ctx, config)
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestSocketArgs(t *testing.T) {
+	assert.Empty(t, jupyter.SocketArgs("/"+strings.Repeat("long", 20)), "a socket's name has a limit")
+	if runtime.GOOS != "windows" {
+		assert.NotEmpty(t, jupyter.SocketArgs("/tmp/seer-jupyter-1234567890/runtime"))
+	}
 }

@@ -36,12 +36,14 @@ func Start(tb testing.TB, extra ...string) *Server {
 	tb.Helper()
 	python := Python(tb)
 	root, private := tb.TempDir(), tb.TempDir()
+	runtime := filepath.Join(private, "runtime")
+	args := append(jupyter.ServerArgs("127.0.0.1", 0, root), jupyter.SocketArgs(runtime)...)
 	var output buffer
-	cmd := exec.CommandContext(context.WithoutCancel(tb.Context()), python, override(jupyter.ServerArgs("127.0.0.1", 0, root), extra)...)
+	cmd := exec.CommandContext(context.WithoutCancel(tb.Context()), python, override(args, extra)...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(),
 		jupyter.TokenVariable+"=test-"+filepath.Base(private),
-		jupyter.RuntimeVariable+"="+filepath.Join(private, "runtime"),
+		jupyter.RuntimeVariable+"="+runtime,
 		"JUPYTER_CONFIG_DIR="+filepath.Join(private, "config"),
 		"IPYTHONDIR="+filepath.Join(private, "ipython"),
 	)
@@ -64,7 +66,7 @@ func Start(tb testing.TB, extra ...string) *Server {
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		config, err := jupyter.ReadRuntime(filepath.Join(private, "runtime"))
+		config, err := jupyter.ReadRuntime(runtime)
 		if err == nil {
 			return &Server{Config: config, Root: root}
 		}
