@@ -313,47 +313,6 @@ func cellSources(session *seer.NotebookSession) string {
 	return b.String()
 }
 
-func testNotebookInterrupt(t *testing.T, sandbox *seer.Sandbox) {
-	begun := make(chan struct{}, 1)
-	session := startNotebook(t, sandbox, nil, seer.NotebookOptions{OnOutput: func(_ seer.Cell, o seer.Output) {
-		if strings.Contains(o.Text, "begun") {
-			begun <- struct{}{}
-		}
-	}})
-	const endless = "import time\nprint('begun', flush=True)\nwhile True: time.sleep(0.01)"
-	ctx, cancel := context.WithCancel(within(t, patience))
-	go func() {
-		<-begun
-		cancel()
-	}()
-	result, err := session.Exec(ctx, "kept = 1\n"+endless)
-	require.ErrorIs(t, err, context.Canceled)
-	assert.Contains(t, result.Text(), "KeyboardInterrupt")
-	assert.Equal(t, "1", text(t, session, "kept"))
-
-	interrupted := make(chan error, 1)
-	go func() {
-		<-begun
-		interrupted <- session.Interrupt(within(t, patience))
-	}()
-	_, err = session.Exec(within(t, patience), endless)
-	var raised *seer.KernelError
-	require.ErrorAs(t, err, &raised)
-	assert.Equal(t, "KeyboardInterrupt", raised.Name)
-	require.NoError(t, <-interrupted)
-
-	_, err = session.Exec(within(t, patience), missedInterrupt)
-	require.ErrorAs(t, err, &raised)
-	assert.Equal(t, "KeyboardInterrupt", raised.Name)
-}
-
-// missedInterrupt interrupts itself so that Python knows of it and the call that
-// waits does not.
-const missedInterrupt = `
-import signal, threading, time
-threading.Timer(0.1, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT)).start()
-time.sleep(3600)`
-
 func testKernelDeath(t *testing.T, sandbox *seer.Sandbox) {
 	session := startNotebook(t, sandbox, &seer.Workspace{CustomInitCode: "begun = True"}, seer.NotebookOptions{})
 	_, err := session.Exec(within(t, patience), "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")

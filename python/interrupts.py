@@ -7,7 +7,7 @@ def _keep_interrupts():
     import threading
     import time
 
-    if not hasattr(signal, "pthread_kill"):
+    if not hasattr(signal, "pthread_kill") or hasattr(signal.getsignal(signal.SIGURG), "keeps_interrupts"):
         return
     told, teller = os.pipe()
     os.set_blocking(teller, False)
@@ -20,7 +20,11 @@ def _keep_interrupts():
                     time.sleep(pause)
                     signal.pthread_kill(main, signal.SIGURG)
 
-    signal.signal(signal.SIGURG, lambda number, frame: None)
+    def nothing(number, frame):
+        pass
+
+    nothing.keeps_interrupts = True
+    signal.signal(signal.SIGURG, nothing)
     signal.set_wakeup_fd(teller, warn_on_full_buffer=False)
     os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
     threading.Thread(target=watch, daemon=True).start()

@@ -119,6 +119,7 @@ type execution struct {
 	started     bool
 	cancelled   bool
 	interrupted bool
+	repeat      <-chan time.Time // when to interrupt once more
 	returned    bool // Execute has returned
 	// aborted is set when the kernel threw the latest request away unseen,
 	// because a cell of another client failed; aborts counts them.
@@ -181,15 +182,12 @@ func (x *execution) remember(id string) {
 // run handles messages until the cell is over or ctx and then the grace have
 // ended.
 func (x *execution) run(ctx context.Context) error {
-	var settle, grace, repeat <-chan time.Time
+	var settle, grace <-chan time.Time
 	done := ctx.Done()
 	for {
 		messages, err := x.box.take()
 		for _, m := range messages {
 			x.handle(m)
-		}
-		if x.interrupted && repeat == nil {
-			repeat = time.After(beginPatience)
 		}
 		switch {
 		case x.replied && x.idle:
@@ -214,11 +212,11 @@ func (x *execution) run(ctx context.Context) error {
 			patience := x.kernel.server.config.InterruptGrace
 			grace = time.After(patience)
 			if x.started {
-				repeat = time.After(patience / 2)
+				x.repeat = time.After(patience / 2)
 			}
 			x.cancelled = true
 			x.interrupt()
-		case <-repeat:
+		case <-x.repeat:
 			x.interrupted = false
 			x.interrupt()
 		case <-grace:
@@ -249,6 +247,16 @@ func (x *execution) drain(ctx context.Context) {
 	err := x.run(ctx)
 	x.kernel.server.log.InfoContext(ctx, "interrupted cell ended", "kernel", x.kernel.ID(), "error", err)
 	x.end()
+}
+
+// begun notes that the kernel has begun with the cell, and interrupts it if it
+// was cancelled before.
+func (x *execution) begun() {
+	x.started = true
+	if x.cancelled && x.repeat == nil {
+		x.repeat = time.After(beginPatience)
+	}
+	x.interrupt()
 }
 
 // interrupt interrupts the cell, once, if it was asked to and the kernel has

@@ -25,8 +25,7 @@ func (x *execution) handleStatus(state string) {
 		// Only execute_input tells that the cell itself has begun, but silent
 		// cells have none.
 		if x.opts.Silent {
-			x.started = true
-			x.interrupt()
+			x.begun()
 		}
 	case "idle":
 		x.idle = true
@@ -40,8 +39,7 @@ func (x *execution) handleInput(m *message) {
 	if json.Unmarshal(m.content, &content) == nil {
 		x.count = content.Count
 	}
-	x.started = true
-	x.interrupt()
+	x.begun()
 }
 
 func (x *execution) handleReply(m *message) {

@@ -54,6 +54,19 @@ func testInterrupt(t *testing.T, running *jupytertest.Server) {
 		assert.Equal(t, "2", run(t, kernel, "1+1"))
 	})
 
+	t.Run("an interrupt that IPython swallows before the cell", func(t *testing.T) {
+		run(t, kernel, "import time\nslow = lambda info: time.sleep(0.5)\nget_ipython().events.register('pre_run_cell', slow)")
+		ctx, cancel := context.WithCancel(within(t))
+		cancel()
+		for sent := false; !sent; { // it may give up before
+			result, err := kernel.Execute(ctx, "time.sleep(3600)", nil)
+			require.ErrorIs(t, err, context.Canceled)
+			require.NotErrorIs(t, err, jupyter.ErrStillRunning)
+			sent = result != nil
+		}
+		run(t, kernel, "get_ipython().events.unregister('pre_run_cell', slow)")
+	})
+
 	t.Run("ctx ends during a silent cell", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(within(t), 100*time.Millisecond)
 		defer cancel()
