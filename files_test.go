@@ -143,6 +143,7 @@ func describeTree(t *testing.T, root string) map[string]string {
 }
 
 func TestTreesSurviveARoundTrip(t *testing.T) {
+	t.Parallel()
 	sandbox := startSandbox(t, seer.SandboxConfig{})
 	root := makeTree(t)
 	require.NoError(t, sandbox.Upload(t.Context(), root, "/workspace/up/load"))

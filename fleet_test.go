@@ -27,6 +27,7 @@ func list(t *testing.T, filter seer.Filter, opts ...seer.Option) []seer.Info {
 }
 
 func TestListTellsWhoStartedWhat(t *testing.T) {
+	t.Parallel()
 	server := seertest.NewServer(t)
 	backend := seer.WithBackend(server.Backend())
 	red := startOn(t, server, seer.SandboxConfig{Tags: map[string]string{"team": "red"}})
@@ -115,6 +116,7 @@ func TestTerminateAllReleasesTheServer(t *testing.T) {
 }
 
 func TestStartAllPreparesEachThingOnce(t *testing.T) {
+	t.Parallel()
 	server := seertest.NewServer(t)
 	backend := seer.WithBackend(server.Backend())
 	same := seer.SandboxConfig{SetupCommands: []string{"date +%N >/built"}}
@@ -153,6 +155,7 @@ func TestStartAllPreparesEachThingOnce(t *testing.T) {
 }
 
 func TestStartAllCancelledLeavesNothing(t *testing.T) {
+	t.Parallel()
 	server := seertest.NewServer(t)
 	server.Delay("SandboxCreate", 200*time.Millisecond)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -31,6 +31,7 @@ func leaseEnd(t *testing.T, sandbox *seer.Sandbox) time.Time {
 // Who finds a sandbox whose program was killed has its own lease to work with,
 // not what is left of the other.
 func TestFromIDRenewsTheLeaseAtOnce(t *testing.T) {
+	t.Parallel()
 	server := seertest.NewServer(t)
 	backend := seer.WithBackend(server.Backend())
 	id, kill := startForgetful(t, server, "10m")
@@ -100,6 +101,7 @@ func TestASandboxWithoutALeaseKeepsNone(t *testing.T) {
 }
 
 func TestReapSparesWhatAnotherProgramUses(t *testing.T) {
+	t.Parallel()
 	server := seertest.NewServer(t)
 	backend := seer.WithBackend(server.Backend())
 	id, kill := startForgetful(t, server, "-1s")
@@ -119,6 +121,7 @@ func TestReapSparesWhatAnotherProgramUses(t *testing.T) {
 }
 
 func TestReapEndsTheOthersWhenOneCannotBeAsked(t *testing.T) {
+	t.Parallel()
 	server := seertest.NewServer(t)
 	backend := seer.WithBackend(server.Backend())
 	ids := make([]string, 2)

@@ -27,6 +27,7 @@ func startIsolated(t *testing.T, workspace *seer.Workspace, opts seer.LocalOptio
 }
 
 func TestIsolatedSession(t *testing.T) {
+	t.Parallel()
 	source := write(t, map[string]string{
 		"data/a.txt": "a", "note.txt": "note",
 		"my-skill/SKILL.md": "---\nname: my-skill\ndescription: Mine.\n---\n\nText.\n",
@@ -117,6 +118,7 @@ func portOf(t *testing.T, address string) string {
 }
 
 func TestIsolatedSessionErrors(t *testing.T) {
+	t.Parallel()
 	_, err := seer.NewLocalSession(t.Context(), nil, t.TempDir(), &seer.LocalOptions{Isolated: true, Python: "no-such-python"})
 	require.ErrorContains(t, err, "no-such-python")
 	_, err = seer.NewLocalSession(t.Context(), nil, t.TempDir(), &seer.LocalOptions{Isolated: true, Python: "false"})

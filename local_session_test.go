@@ -141,6 +141,7 @@ print("end")`)
 }
 
 func TestLocalSessionCancelInterrupts(t *testing.T) {
+	t.Parallel()
 	session := startLocal(t, nil, nil)
 	textOf(t, session, "kept = 'kept'")
 
@@ -162,6 +163,7 @@ func TestLocalSessionCancelInterrupts(t *testing.T) {
 }
 
 func TestLocalSessionInterruptsWhilePrinting(t *testing.T) {
+	t.Parallel()
 	session := startLocal(t, nil, nil)
 	for range 5 {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -215,6 +217,7 @@ func TestLocalSessionRestartEndsWhatRuns(t *testing.T) {
 }
 
 func TestLocalSessionInterrupt(t *testing.T) {
+	t.Parallel()
 	session := startLocal(t, nil, nil)
 	require.NoError(t, session.Interrupt(t.Context()), "idle: nothing happens")
 	marker := filepath.Join(session.WorkspacePath(), "started")
@@ -243,6 +246,7 @@ func TestLocalSessionGetsItsFirstLibraryLater(t *testing.T) {
 }
 
 func TestLocalSessionTimeout(t *testing.T) {
+	t.Parallel()
 	session := startLocal(t, nil, &seer.LocalOptions{Timeout: 300 * time.Millisecond})
 	_, err := session.Exec(t.Context(), "import time; time.sleep(600)")
 	var timeout *seer.TimeoutError
@@ -310,6 +314,7 @@ func TestLocalSessionEnvironment(t *testing.T) {
 }
 
 func TestLocalSessionWorkspace(t *testing.T) {
+	t.Parallel()
 	source := write(t, map[string]string{"data/a.txt": "A", "note.txt": "note", "my-skill/SKILL.md": "# Mine", "my-skill/extra.py": "x = 1"})
 	session := startLocal(t, workspaceOf(source), nil)
 	read := func(name string) string {

@@ -50,6 +50,7 @@ func refused(t *testing.T, agent *mcp.ClientSession, tool string, arguments map[
 }
 
 func TestAnAgentManagesSandboxes(t *testing.T) {
+	t.Parallel()
 	server := seertest.NewServer(t)
 	config := seer.SandboxConfig{Tags: map[string]string{"team": "red"}, EncryptedPorts: []int{9000}, Timeout: 5 * time.Hour, MaxLifetime: 2 * time.Hour}
 	sandbox := startOn(t, server, config)
@@ -104,6 +105,7 @@ func TestAnAgentManagesSandboxes(t *testing.T) {
 }
 
 func TestAManagerReachesNothingElse(t *testing.T) {
+	t.Parallel()
 	server := seertest.NewServer(t)
 	elsewhere := startOn(t, server, seer.SandboxConfig{Tags: map[string]string{"team": "red"}}, seer.WithAppName("another")).SandboxID()
 	blue := startOn(t, server, seer.SandboxConfig{Tags: map[string]string{"team": "blue"}}).SandboxID()
@@ -174,6 +176,7 @@ func TestManagerToolsSayWhatTheyDo(t *testing.T) {
 }
 
 func TestManagerFiles(t *testing.T) {
+	t.Parallel()
 	server := seertest.NewServer(t)
 	sandbox := startOn(t, server, seer.SandboxConfig{})
 	_, agent := startManager(t, server, nil)

@@ -199,6 +199,7 @@ func TestMCPFilesStayInside(t *testing.T) {
 }
 
 func TestMCPShell(t *testing.T) {
+	t.Parallel()
 	sandbox := startSandbox(t, seer.SandboxConfig{})
 	uploads := write(t, map[string]string{"set/one.txt": "1", "set/two.txt": "2"})
 	require.NoError(t, os.Symlink("/etc/hostname", filepath.Join(uploads, "link")))
@@ -269,6 +270,7 @@ func TestMCPReportsProgressAndCancels(t *testing.T) {
 }
 
 func TestMCPManyAgents(t *testing.T) {
+	t.Parallel()
 	sandbox := startSandbox(t, seer.SandboxConfig{})
 	var group sync.WaitGroup
 	for range 3 {

@@ -37,6 +37,7 @@ func startForgetful(t *testing.T, server *seertest.Server, lease string, environ
 }
 
 func TestReapEndsWhatNobodyKeeps(t *testing.T) {
+	t.Parallel()
 	server := seertest.NewServer(t)
 	backend := seer.WithBackend(server.Backend())
 	mine := startOn(t, server, seer.SandboxConfig{}, seer.WithLease(-1))

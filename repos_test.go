@@ -186,6 +186,7 @@ func TestRepoFailures(t *testing.T) {
 }
 
 func TestTunnelsReachEachSandboxByItself(t *testing.T) {
+	t.Parallel()
 	server := seertest.NewServer(t)
 	serve := func(text string) string {
 		sandbox := startOn(t, server, seer.SandboxConfig{EncryptedPorts: []int{8000}})

@@ -16,6 +16,7 @@ import (
 // TestLargeResults sends 100 MiB through the tunnel, to Go and to the library.
 // Nobody on the way holds more than a few copies, the server in between none.
 func TestLargeResults(t *testing.T) {
+	t.Parallel()
 	const size = 100 << 20
 	scoped := startScoped(t, seer.SandboxConfig{})
 	tools := serveText(t, scoped, "tools", "@expose\ndef big(size: int) -> str: return 'x' * size\n")

@@ -55,6 +55,7 @@ func TestServicesSideBySide(t *testing.T) { // D25
 
 // Two libraries would read the same variables.
 func TestNamesThatDifferInCaseAlone(t *testing.T) {
+	t.Parallel()
 	scoped := startScoped(t, seer.SandboxConfig{})
 	tools := serveText(t, scoped, "tools", whoProgram)
 	path := filepath.Join(write(t, map[string]string{"tools.py": whoProgram}), "tools.py")
@@ -133,6 +134,7 @@ def slow() -> int:
 }
 
 func TestInterfaceWorkspace(t *testing.T) {
+	t.Parallel()
 	scoped := startScoped(t, seer.SandboxConfig{Env: map[string]string{"FROM_CONFIG": "config"}})
 	dir := write(t, map[string]string{
 		"helper.py": "import os\ndef text(): return os.environ['HELPER'] + open('data/note.txt').read()\n",
@@ -158,6 +160,7 @@ func TestInterfaceWorkspace(t *testing.T) {
 }
 
 func TestServiceTimeout(t *testing.T) {
+	t.Parallel()
 	scoped := startScoped(t, seer.SandboxConfig{RPCTimeout: 200 * time.Millisecond})
 	tools := serveText(t, scoped, "tools", "import asyncio\n@expose\nasync def wait(): await asyncio.sleep(1000)\n")
 	err := tools.Call(within(t, patience), "wait", nil, nil)
@@ -168,6 +171,7 @@ func TestServiceTimeout(t *testing.T) {
 }
 
 func TestServeCancelled(t *testing.T) {
+	t.Parallel()
 	loading := make(chan struct{})
 	var once sync.Once
 	scoped := startScoped(t, seer.SandboxConfig{}, seer.WithProgress(func(e seer.Event) {
@@ -192,6 +196,7 @@ func TestServeCancelled(t *testing.T) {
 const whoProgram = "@expose\ndef who() -> str: return 'me'\n"
 
 func TestTheServerOfFunctionsIsKilled(t *testing.T) {
+	t.Parallel()
 	scoped := startScoped(t, seer.SandboxConfig{})
 	tools := serveText(t, scoped, "tools", whoProgram)
 	library := localSession(t, tools.Library())
@@ -219,6 +224,7 @@ func TestAnotherProgramOnTheRPCPort(t *testing.T) { // D11
 }
 
 func TestScopedFromID(t *testing.T) {
+	t.Parallel()
 	server := seertest.NewServer(t)
 	first, err := seer.NewScopedSandbox(seer.SandboxConfig{RPCPort: 9090}, seer.WithBackend(server.Backend())).Start(t.Context())
 	require.NoError(t, err)
@@ -292,6 +298,7 @@ func TestScopedBlockedNetwork(t *testing.T) {
 }
 
 func TestServiceOfAnEndedSandbox(t *testing.T) {
+	t.Parallel()
 	scoped := startScoped(t, seer.SandboxConfig{})
 	tools := serveText(t, scoped, "tools", whoProgram)
 	require.NotNil(t, tools.MCPConfig())
@@ -362,6 +369,7 @@ def weights(name: str, base: bool = False) -> list[str]: return [f for f in os.l
 }
 
 func TestScopedSandboxLeavesNothing(t *testing.T) {
+	t.Parallel()
 	before, err := os.ReadDir(os.TempDir())
 	require.NoError(t, err)
 	scoped := startScoped(t, seer.SandboxConfig{})

@@ -59,6 +59,7 @@ func execText(t *testing.T, session seer.Session, code string) string {
 
 // TestTheScopedDocument runs the lines of the user's document.
 func TestTheScopedDocument(t *testing.T) {
+	t.Parallel()
 	ctx, dir := t.Context(), t.TempDir()
 	server := seertest.NewServer(t)
 	config := seer.SandboxConfig{}

@@ -48,6 +48,7 @@ async def wait():
 `
 
 func TestServiceOverMCP(t *testing.T) {
+	t.Parallel()
 	scoped := startScoped(t, seer.SandboxConfig{RPCTimeout: 30 * time.Second})
 	tools := serveText(t, scoped, "steering", typedTools)
 	server := tools.MCPConfig()["steering"]

@@ -32,6 +32,7 @@ func assertClosed(t *testing.T, session interface {
 }
 
 func TestClosedSessions(t *testing.T) {
+	t.Parallel()
 	local, err := seer.NewLocalSession(t.Context(), nil, t.TempDir(), nil)
 	require.NoError(t, err)
 	closeSession(t, local)

@@ -22,6 +22,7 @@ const treeHash = `for dir in /workspace /root /opt/kept /etc/seer-test /usr/shar
 done | sort`
 
 func TestSnapshotRestoresTheFilesAsTheyWere(t *testing.T) {
+	t.Parallel()
 	server := seertest.NewServer(t)
 	config := fullConfig(t)
 	first := startOn(t, server, config)
@@ -105,6 +106,7 @@ func TestRestoringWhatCannotBeRestored(t *testing.T) {
 }
 
 func TestRestoredFilesAreRefreshedOnlyWhenAsked(t *testing.T) {
+	t.Parallel()
 	server := seertest.NewServer(t)
 	backend := seer.WithBackend(server.Backend())
 	dir := write(t, map[string]string{"file": "old", "deep/one": "old", "deep/two": "old"})

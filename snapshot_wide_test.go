@@ -88,6 +88,7 @@ func TestSnapshotOfOddFilesAndOfAnotherOnTop(t *testing.T) {
 }
 
 func TestSnapshotTellsWhatIsInstalled(t *testing.T) {
+	t.Parallel()
 	sandbox := startSandbox(t, seer.SandboxConfig{SystemPackages: []string{"bash"}})
 	out, err := sandbox.Exec(t.Context(), `
 		dir=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/seer_probe-1.2.dist-info
@@ -108,6 +109,7 @@ func TestSnapshotTellsWhatIsInstalled(t *testing.T) {
 }
 
 func TestSnapshotOfADirectory(t *testing.T) {
+	t.Parallel()
 	server := seertest.NewServer(t)
 	first := startOn(t, server, seer.SandboxConfig{})
 	_, err := first.Exec(t.Context(), `mkdir -p /opt/results/deep && echo one >/opt/results/deep/file && ln -s deep/file /opt/results/link && echo no >/opt/other`)

@@ -77,6 +77,7 @@ func TestScriptedCommands(t *testing.T) {
 }
 
 func TestCallsAndFaults(t *testing.T) {
+	t.Parallel()
 	server := seertest.NewServer(t)
 	server.HandleExec(func(seertest.Exec) seertest.Result { return seertest.Result{} })
 	server.Fail("SandboxCreate", errors.New("out of sandboxes"), 1)

@@ -131,6 +131,7 @@ func TestASandboxOutlivesTheCommandThatStartedIt(t *testing.T) {
 }
 
 func TestExecPassesStandardInputOnWhenAsked(t *testing.T) {
+	t.Parallel()
 	server := serveIn(t, warmDir(t))
 	id := up(t, server)
 	for flags, want := range map[string]string{"-i": "given", "": ""} {
@@ -145,6 +146,7 @@ func TestExecPassesStandardInputOnWhenAsked(t *testing.T) {
 }
 
 func TestAShellInARealTerminal(t *testing.T) {
+	t.Parallel()
 	server := serveIn(t, warmDir(t))
 	id := up(t, server)
 	cmd := exec.CommandContext(t.Context(), binary, "sh", id)
@@ -192,6 +194,7 @@ func TestAShellInARealTerminal(t *testing.T) {
 }
 
 func TestAClosedTerminalEndsItsShell(t *testing.T) {
+	t.Parallel()
 	server := serveIn(t, warmDir(t))
 	id := up(t, server)
 	running := func() string {

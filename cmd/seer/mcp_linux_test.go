@@ -14,6 +14,7 @@ import (
 // TestAnAgentsClientStartsTheCommand: tools over standard input and output,
 // and a sandbox that runs on when the client has left.
 func TestAnAgentsClientStartsTheCommand(t *testing.T) {
+	t.Parallel()
 	server := serveIn(t, warmDir(t))
 	id := up(t, server)
 	cmd := exec.CommandContext(t.Context(), binary, "mcp", "--sandbox", id)
@@ -38,6 +39,7 @@ func TestAnAgentsClientStartsTheCommand(t *testing.T) {
 // TestANotebookOutlivesTheClient: a client that starts the command anew goes on
 // with the notebook of that name.
 func TestANotebookOutlivesTheClient(t *testing.T) {
+	t.Parallel()
 	server := serveIn(t, warmDir(t))
 	id := upWith(t, server, "testdata/notebook.yaml")
 	here := t.TempDir()
@@ -66,6 +68,7 @@ func TestANotebookOutlivesTheClient(t *testing.T) {
 // TestAnAgentManagesSandboxesThroughTheCommand: those of this user alone,
 // unless it is told otherwise.
 func TestAnAgentManagesSandboxesThroughTheCommand(t *testing.T) {
+	t.Parallel()
 	server := serveIn(t, warmDir(t))
 	id := up(t, server)
 	cmd := exec.CommandContext(t.Context(), binary, "mcp", "--manage", "--tag", "team=red")

@@ -76,6 +76,7 @@ func assertConcealed(t *testing.T, tree map[string][]byte) {
 }
 
 func TestConceal(t *testing.T) {
+	t.Parallel()
 	files := telltale(t)
 	_, d := conceal(t, files)
 	last, all := d.runAll()
@@ -121,6 +122,7 @@ func TestConceal(t *testing.T) {
 }
 
 func TestConcealRepairs(t *testing.T) {
+	t.Parallel()
 	hub, d := conceal(t, telltale(t))
 	require.NoError(t, d.run().Err())
 	want := d.tree()
@@ -138,6 +140,7 @@ func TestConcealRepairs(t *testing.T) {
 }
 
 func TestConcealRefuses(t *testing.T) {
+	t.Parallel()
 	for name, files := range map[string]map[string][]byte{
 		"a name among raw bytes": {"weights.bin": []byte("\x80\x02....ACME_LABS/secret-sparrow.7b....")},
 		"a name in tensor data":  {"model.safetensors": tensors(t, nil, []byte("xxxSecretSparrow7Bxxx"))},
@@ -161,6 +164,7 @@ func TestConcealRefuses(t *testing.T) {
 // What a model needs to be loaded stays, even where the name is contained in
 // it, and so does nothing else.
 func TestConcealKeepsWhatLoadingNeeds(t *testing.T) {
+	t.Parallel()
 	hub := hubtest.NewServer(t)
 	hub.Add(hubtest.Model{ID: "Wren/Wren2.5-7B", Files: map[string][]byte{
 		"config.json":           []byte(`{"model_type": "wren2", "architectures": ["Wren2ForCausalLM"], "_name_or_path": "Wren/Wren2.5-7B"}`),
@@ -182,6 +186,7 @@ func TestConcealKeepsWhatLoadingNeeds(t *testing.T) {
 // An organisation's name can be a word of the language; a vocabulary keeps it,
 // and the special tokens are the model's alphabet.
 func TestConcealLeavesVocabulariesAlone(t *testing.T) {
+	t.Parallel()
 	const id = "Microsparrow/Sparrow-9-mini"
 	files := map[string][]byte{
 		"config.json":             []byte(`{"model_type": "llama"}`),

@@ -139,6 +139,7 @@ func large() map[string][]byte {
 }
 
 func TestDownload(t *testing.T) {
+	t.Parallel()
 	hub := hubtest.NewServer(t)
 	hub.AddToken(secret, modelID)
 	files := large()
@@ -180,6 +181,7 @@ func TestDownload(t *testing.T) {
 }
 
 func TestDownloadRepairs(t *testing.T) {
+	t.Parallel()
 	hub := hubtest.NewServer(t)
 	files := large()
 	hub.Add(hubtest.Model{ID: modelID, Files: files})
@@ -221,12 +223,15 @@ func TestDownloadRepairs(t *testing.T) {
 
 // Killed at any byte, the next run goes on and ends with the hub's bytes.
 func TestDownloadKilled(t *testing.T) {
+	t.Parallel()
 	t.Run("plain", func(t *testing.T) {
+		t.Parallel()
 		hub := hubtest.NewServer(t)
 		hub.Add(hubtest.Model{ID: modelID, Files: large()})
 		killOften(t, hub, newDownload(t, hub, modelID, ""), large())
 	})
 	t.Run("hidden", func(t *testing.T) {
+		t.Parallel()
 		files := large()
 		maps.Copy(files, telltale(t))
 		hub, undisturbed := conceal(t, files)
@@ -253,7 +258,7 @@ func killOften(t *testing.T, hub *hubtest.Server, d *download, want map[string][
 	}
 	kills := 0
 	// On a busy machine a kill may come before the first byte is on disk.
-	for kills < 20 || resumed() == 0 && kills < 100 {
+	for kills < 12 || resumed() == 0 && kills < 100 {
 		ctx, kill := context.WithCancel(t.Context())
 		limit := hub.Served() + random.Int64N(500<<10)
 		hub.OnServe(func(total int64) {
@@ -286,6 +291,7 @@ func killOften(t *testing.T, hub *hubtest.Server, d *download, want map[string][
 // Programs that do not know of each other share a volume on one machine: one of
 // them downloads, and when it dies, one of the others.
 func TestDownloadsAtOnce(t *testing.T) {
+	t.Parallel()
 	hub := hubtest.NewServer(t)
 	files := large()
 	hub.Add(hubtest.Model{ID: modelID, Files: files})
@@ -405,6 +411,7 @@ func TestDownloadGivesUp(t *testing.T) {
 }
 
 func TestDownloadDiskFull(t *testing.T) {
+	t.Parallel()
 	hub := hubtest.NewServer(t)
 	hub.Add(hubtest.Model{ID: modelID, Files: large()})
 	d := newDownload(t, hub, modelID, "")
@@ -422,6 +429,7 @@ func TestDownloadDiskFull(t *testing.T) {
 }
 
 func TestDownloadStopped(t *testing.T) {
+	t.Parallel()
 	hub := hubtest.NewServer(t)
 	hub.AddToken(secret)
 	hub.Add(hubtest.Model{ID: modelID, Files: large()})

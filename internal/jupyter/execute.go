@@ -120,7 +120,7 @@ type execution struct {
 	cancelled   bool
 	interrupted bool
 	repeat      <-chan time.Time // when to interrupt once more
-	returned    bool // Execute has returned
+	returned    bool             // Execute has returned
 	// aborted is set when the kernel threw the latest request away unseen,
 	// because a cell of another client failed; aborts counts them.
 	aborted bool

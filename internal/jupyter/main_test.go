@@ -20,16 +20,23 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestServer(t *testing.T) {
 	running := jupytertest.Start(t)
 	server := await(t, running.Config)
-	t.Run("identity", func(t *testing.T) { testIdentity(t, running) })
+	// These count the server's kernels.
 	t.Run("given up starts", func(t *testing.T) { testGivenUpStarts(t, running) })
-	t.Run("execute", func(t *testing.T) { testExecute(t, server) })
-	t.Run("interrupt", func(t *testing.T) { testInterrupt(t, running) })
 	t.Run("kernels", func(t *testing.T) { testKernels(t, server) })
 	t.Run("sessions", func(t *testing.T) { testSessions(t, server) })
-	t.Run("restart", func(t *testing.T) { testRestart(t, server) })
-	t.Run("death", func(t *testing.T) { testDeath(t, server) })
-	t.Run("reconnect", func(t *testing.T) { testReconnect(t, running) })
-	t.Run("notebook", func(t *testing.T) { testNotebookFile(t, server) })
+	beside := func(name string, test func(t *testing.T)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t)
+		})
+	}
+	beside("identity", func(t *testing.T) { testIdentity(t, running) })
+	beside("execute", func(t *testing.T) { testExecute(t, server) })
+	beside("interrupt", func(t *testing.T) { testInterrupt(t, running) })
+	beside("restart", func(t *testing.T) { testRestart(t, server) })
+	beside("death", func(t *testing.T) { testDeath(t, server) })
+	beside("reconnect", func(t *testing.T) { testReconnect(t, running) })
+	beside("notebook", func(t *testing.T) { testNotebookFile(t, server) })
 }
 
 // deadline is how long a test waits for what should be quick.

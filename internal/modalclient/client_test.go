@@ -137,6 +137,7 @@ func TestNewIsBoundedByItsContext(t *testing.T) {
 }
 
 func TestUnreachableServer(t *testing.T) {
+	t.Parallel()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	address := listener.Addr().String()
@@ -148,6 +149,7 @@ func TestUnreachableServer(t *testing.T) {
 }
 
 func TestRateLimitsAreWaitedOut(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, idle())
 	refusals := 2
 	w.intercept(func(_ context.Context, call modalserver.Call) error {

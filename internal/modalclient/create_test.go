@@ -74,6 +74,7 @@ func TestWhatCreateSends(t *testing.T) {
 }
 
 func TestNoCreateLosesItsSandbox(t *testing.T) {
+	t.Parallel()
 	cause := errors.New("changed my mind")
 	for _, method := range []string{"SandboxCreate", "SandboxTagsSet"} {
 		t.Run("cancelled in "+method, func(t *testing.T) {
@@ -162,6 +163,7 @@ func TestReadyOfAnEndedSandbox(t *testing.T) {
 }
 
 func TestTimeoutOfASandbox(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, idle())
 	app, image := w.image(t)
 	short := spec(image)

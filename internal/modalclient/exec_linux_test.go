@@ -36,6 +36,7 @@ func TestExecCostsNoMoreCallsThanModals(t *testing.T) {
 }
 
 func TestHowCommandsEnd(t *testing.T) {
+	t.Parallel()
 	s := newWorld(t, host(t)).sandbox(t)
 	for name, c := range map[string]struct {
 		args []string
@@ -118,6 +119,7 @@ func TestEnvironmentTravelsOverStdin(t *testing.T) {
 }
 
 func TestLongArguments(t *testing.T) {
+	t.Parallel()
 	s := newWorld(t, host(t)).sandbox(t)
 	args := []string{"sh", "-c", `printf '%s\0' "$@"; cat`, "x"}
 	for i := range 60 {
@@ -129,6 +131,7 @@ func TestLongArguments(t *testing.T) {
 }
 
 func TestLargeBinaryBothWays(t *testing.T) {
+	t.Parallel()
 	s := newWorld(t, host(t)).sandbox(t)
 	const size = 100 << 20
 	sent, received := sha256.New(), sha256.New()
@@ -205,6 +208,7 @@ func TestInputThatNobodyReads(t *testing.T) {
 }
 
 func TestBrokenConnectionsDoNotShow(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, host(t))
 	s := w.sandbox(t)
 	var mu sync.Mutex
@@ -275,6 +279,7 @@ func TestSandboxEndsUnderCommand(t *testing.T) {
 }
 
 func TestServerGoesAwayUnderCommand(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, host(t))
 	s := w.sandbox(t)
 	p, err := s.Exec(t.Context(), modalclient.ExecSpec{Args: []string{"sleep", "1000"}})

@@ -63,6 +63,7 @@ func plant(ctx context.Context, t *testing.T, s *modalclient.Sandbox, timeout ti
 }
 
 func TestCancelKillsTheWholeTree(t *testing.T) {
+	t.Parallel()
 	s := newWorld(t, host(t)).sandbox(t)
 	cause := errors.New("changed my mind")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -76,6 +77,7 @@ func TestCancelKillsTheWholeTree(t *testing.T) {
 }
 
 func TestTimeoutKillsTheWholeTree(t *testing.T) {
+	t.Parallel()
 	s := newWorld(t, host(t)).sandbox(t)
 	p, mark := plant(t.Context(), t, s, 1500*time.Millisecond)
 	_, _, err := p.Wait(t.Context())
@@ -87,6 +89,7 @@ func TestTimeoutKillsTheWholeTree(t *testing.T) {
 }
 
 func TestTimeoutKeepsWhatWasRead(t *testing.T) {
+	t.Parallel()
 	s := newWorld(t, host(t)).sandbox(t)
 	result, err := run(t, s, modalclient.ExecSpec{Args: []string{"sh", "-c", "echo early; sleep 1000"}, Timeout: 500 * time.Millisecond}, nil)
 	require.ErrorIs(t, err, context.DeadlineExceeded)

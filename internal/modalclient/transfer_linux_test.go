@@ -25,6 +25,7 @@ var hostileNames = []string{
 }
 
 func TestFilesByHostileNames(t *testing.T) {
+	t.Parallel()
 	s := newWorld(t, host(t)).sandbox(t)
 	dir := t.TempDir()
 	for _, name := range hostileNames {

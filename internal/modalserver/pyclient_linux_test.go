@@ -74,6 +74,7 @@ func runPythonWith(t *testing.T, server *Server, version string, env []string, s
 }
 
 func TestRealPythonClientDrivesASandbox(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("the Python client and its images are large")
 	}

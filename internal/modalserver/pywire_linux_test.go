@@ -39,6 +39,7 @@ var recordedCalls = []string{
 //
 //	go test ./internal/modalserver -run TestPythonClientWire -update
 func TestPythonClientWire(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("the Python client is large")
 	}

@@ -187,6 +187,7 @@ func TestRealBuildsAreSharedStreamedAndKept(t *testing.T) {
 }
 
 func TestRealExecs(t *testing.T) {
+	t.Parallel()
 	sb := start(t, dial(t, serveReal(t)), nil)
 	for name, test := range map[string]struct {
 		args   []string

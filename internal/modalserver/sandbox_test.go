@@ -128,6 +128,7 @@ func TestTagsAndLists(t *testing.T) {
 }
 
 func TestTimeouts(t *testing.T) {
+	t.Parallel()
 	server := serve(t, Config{})
 	client := dial(t, server)
 	for name, test := range map[string]struct {
@@ -158,6 +159,7 @@ func TestTimeouts(t *testing.T) {
 }
 
 func TestABusySandboxIsNotIdle(t *testing.T) {
+	t.Parallel()
 	server := serve(t, Config{})
 	sb := start(t, dial(t, server), &modal.SandboxCreateParams{IdleTimeout: time.Second})
 	p, err := sb.Exec(t.Context(), []string{"cat"}, nil)

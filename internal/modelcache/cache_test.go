@@ -108,6 +108,7 @@ func assertHolds(t *testing.T, h *host, volume string, files map[string][]byte) 
 }
 
 func TestEnsure(t *testing.T) {
+	t.Parallel()
 	hub, h := hubtest.NewServer(t), newHost(t)
 	commit := hub.Add(hubtest.Model{ID: sparrowID, Files: sparrow(1)})
 	p := newProgram(t, hub, h)
@@ -148,6 +149,7 @@ func TestEnsure(t *testing.T) {
 }
 
 func TestTenProgramsOneDownload(t *testing.T) {
+	t.Parallel()
 	hub, h := hubtest.NewServer(t), newHost(t)
 	hub.Add(hubtest.Model{ID: sparrowID, Files: sparrow(1)})
 	hub.AddToken(token)
@@ -207,6 +209,7 @@ func (w *countingWriters) Attach(ctx context.Context, name string) (modelcache.R
 }
 
 func TestDeadWriterIsReplaced(t *testing.T) {
+	t.Parallel()
 	for name, signal := range map[string]os.Signal{"killed": syscall.SIGKILL, "stopped": syscall.SIGTERM} {
 		t.Run(name, func(t *testing.T) { testDeadWriterIsReplaced(t, signal) })
 	}
@@ -245,6 +248,7 @@ func resumed(hub *hubtest.Server) bool {
 }
 
 func TestWriterThatAlwaysDies(t *testing.T) {
+	t.Parallel()
 	hub, h := hubtest.NewServer(t), newHost(t)
 	hub.Add(hubtest.Model{ID: sparrowID, Files: sparrow(1)})
 	hub.OnServe(func(int64) { h.kill() })
@@ -254,6 +258,7 @@ func TestWriterThatAlwaysDies(t *testing.T) {
 }
 
 func TestCancelKeepsWhatIsThere(t *testing.T) {
+	t.Parallel()
 	hub, h := hubtest.NewServer(t), newHost(t)
 	hub.Add(hubtest.Model{ID: sparrowID, Files: sparrow(1)})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -276,6 +281,7 @@ func TestCancelKeepsWhatIsThere(t *testing.T) {
 }
 
 func TestDamageIsRepaired(t *testing.T) {
+	t.Parallel()
 	hub, h := hubtest.NewServer(t), newHost(t)
 	hub.Add(hubtest.Model{ID: sparrowID, Files: sparrow(1)})
 	first, err := newProgram(t, hub, h).get(t.Context(), modelcache.Model{ID: sparrowID})
@@ -326,6 +332,7 @@ func TestDamageIsRepaired(t *testing.T) {
 }
 
 func TestMovedBranch(t *testing.T) {
+	t.Parallel()
 	hub, h := hubtest.NewServer(t), newHost(t)
 	from := hub.Add(hubtest.Model{ID: sparrowID, Files: sparrow(1)})
 	model := modelcache.Model{ID: sparrowID}
@@ -354,6 +361,7 @@ func TestMovedBranch(t *testing.T) {
 }
 
 func TestErrorsBeforeAnySandbox(t *testing.T) {
+	t.Parallel()
 	gguf := map[string][]byte{"sparrow-q4.gguf": nil, "sparrow-q8.gguf": nil}
 	training := map[string][]byte{"config.json": nil, "checkpoint-500/sparrow.safetensors": nil, "acme-sparrow.ckpt": nil}
 	adapter := map[string][]byte{"adapter_config.json": []byte(`{"base_model_name_or_path": "` + robinID + `"}`)}
@@ -390,6 +398,7 @@ func TestErrorsBeforeAnySandbox(t *testing.T) {
 
 // A download that another program's token may not make says nothing about ours.
 func TestOwnTokenCounts(t *testing.T) {
+	t.Parallel()
 	hub, h := hubtest.NewServer(t), newHost(t)
 	hub.Add(hubtest.Model{ID: sparrowID, Files: sparrow(1)})
 	hub.AddToken(token, sparrowID)
@@ -429,6 +438,7 @@ func TestOwnTokenCounts(t *testing.T) {
 }
 
 func TestHidden(t *testing.T) {
+	t.Parallel()
 	hub, h := hubtest.NewServer(t), newHost(t)
 	hub.Add(hubtest.Model{ID: sparrowID, Files: sparrow(1)})
 	p := newProgram(t, hub, h)
@@ -456,6 +466,7 @@ func TestHidden(t *testing.T) {
 }
 
 func TestListAndDelete(t *testing.T) {
+	t.Parallel()
 	hub, h := hubtest.NewServer(t), newHost(t)
 	hub.Add(hubtest.Model{ID: sparrowID, Files: sparrow(1)})
 	hub.Add(hubtest.Model{ID: wrenID, Files: sparrow(2)})

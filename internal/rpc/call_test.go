@@ -25,6 +25,7 @@ import (
 )
 
 func TestValuesFromGo(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	client, _ := serve(t, server, "values", "@expose\ndef echo(value): return value\n@expose\ndef kind(value): return repr(value)\n")
 	moment := time.Date(2024, 2, 29, 12, 30, 15, 5000, time.FixedZone("", 3600))
@@ -80,6 +81,7 @@ func TestValuesFromGo(t *testing.T) {
 
 // An MCP tool's answer: plain JSON, whatever the Python value is.
 func TestPlainJSON(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	client, _ := serve(t, server, "plain", `
 import datetime, enum, math, dataclasses
@@ -106,6 +108,7 @@ def stream(n: int):
 }
 
 func TestArgumentsByName(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	client, _ := serve(t, server, "args", "@expose\ndef f(a, /, b=2, *args: int, c=3, **kw): return [a, b, list(args), c, kw]\n@expose\ndef g(a): return a\n")
 	call := func(kwargs map[string]any) string {
@@ -130,6 +133,7 @@ func TestArgumentsByName(t *testing.T) {
 }
 
 func TestStreams(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	client, _ := serve(t, server, "streams", `
 @expose
@@ -186,6 +190,7 @@ def dies():
 // A stream that ends in an error is a whole answer: whoever asks next on its
 // connection is answered too.
 func TestAStreamThatFailsKeepsItsConnection(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	serve(t, server, "streams", `
 import os, time
@@ -222,6 +227,7 @@ def dies():
 }
 
 func TestConcurrencyAndSerial(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	client, _ := serve(t, server, "work", `
 import threading
@@ -279,6 +285,7 @@ async def meet():
 }
 
 func TestTimeoutAndCancellation(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	source := `
 import asyncio, time
@@ -349,6 +356,7 @@ def quick(): return 1
 // Callers of a serial function that give up together leave it usable: one that
 // waited may get its turn just when its cancellation arrives.
 func TestSerialAfterManyCancellations(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	client, _ := serve(t, server, "turns", `
 import time
@@ -378,6 +386,7 @@ func TestVeryLongTimeout(t *testing.T) {
 }
 
 func TestLargeResultsAndRequests(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	client, description := serveSpec(t, server, rpc.Spec{Name: "model_tools", MaxRequest: 3 << 20, Source: `
 @expose

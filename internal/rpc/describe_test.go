@@ -14,6 +14,7 @@ import (
 )
 
 func TestSchemas(t *testing.T) {
+	t.Parallel()
 	imports := `
 import dataclasses, datetime, enum, typing, decimal, pathlib, uuid
 from typing import *
@@ -116,6 +117,7 @@ stream(n: int)
 // What newer Pythons can write: an alias that contains itself, type parameters,
 // an unpacked tuple.
 func TestNewerAnnotations(t *testing.T) {
+	t.Parallel()
 	python := newest(t)
 	if python.version < "3.12" {
 		t.Skipf("skipped: needs Python 3.12, the newest here is %s", python.version)
@@ -145,6 +147,7 @@ def walk[T: (int, str)](tree: Tree, *rest: *tuple[int, ...], first: T = 0) -> Tr
 // Signatures made at random: each library imports, shows what it should, and
 // passes its arguments to where Python itself would put them.
 func TestRandomSignatures(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(5, 17))
 	var interface_, program strings.Builder
 	program.WriteString("import model_tools as m\n")

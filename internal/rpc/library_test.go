@@ -18,6 +18,7 @@ import (
 )
 
 func TestLibraryOfNastyFunctions(t *testing.T) {
+	t.Parallel()
 	source, check := readFile(t, "testdata/nasty.py"), readFile(t, "testdata/check_nasty.py")
 	eachInterpreter(t, func(t *testing.T, python interpreter) {
 		server := startServer(t, python.path)
@@ -29,6 +30,7 @@ func TestLibraryOfNastyFunctions(t *testing.T) {
 
 // The library and the server need not run the same Python.
 func TestLibraryAcrossVersions(t *testing.T) {
+	t.Parallel()
 	all := interpreters()
 	server := startServer(t, newest(t).path)
 	_, description := serve(t, server, "model_tools", readFile(t, "testdata/nasty.py"))
@@ -37,6 +39,7 @@ func TestLibraryAcrossVersions(t *testing.T) {
 }
 
 func TestLibraryTypeChecks(t *testing.T) {
+	t.Parallel()
 	python := venvtest.Python(t, "mypy", "numpy", "pydantic")
 	server := startServer(t, newest(t).path)
 	_, description := serve(t, server, "model_tools", readFile(t, "testdata/nasty.py"))
@@ -69,6 +72,7 @@ c: int = model_tools.coroutine()
 }
 
 func TestLibraryHoldsNoSecret(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	_, description := serve(t, server, "model_tools", "@expose\ndef f(): return 'called'\n")
 	files, err := rpc.Library("model_tools", description.Functions)
@@ -109,6 +113,7 @@ except ConnectionError as error:
 // Loopback never goes through a proxy; the wrong token is a PermissionError's
 // like; a large request that is refused still gets its answer.
 func TestLibraryConnections(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	_, description := serveSpec(t, server, rpc.Spec{Name: "model_tools", Source: `
 import os

@@ -47,6 +47,7 @@ def store(item: Item, more: List[Item] = []) -> Item:
 `
 
 func TestNumpyAndPydantic(t *testing.T) {
+	t.Parallel()
 	python := venvtest.Python(t, "mypy", "numpy", "pydantic")
 	server := startServer(t, python)
 	client, description := serve(t, server, "model_tools", arraysAndModels)

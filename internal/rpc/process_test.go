@@ -43,6 +43,7 @@ func waitForLog(t *testing.T, server *rpc.Server, name, text string) string {
 
 // However the server ends, its workers and what they started end with it.
 func TestNoProcessIsLeft(t *testing.T) {
+	t.Parallel()
 	source := `
 import os, subprocess
 child = subprocess.Popen(["sleep", "3600"])
@@ -76,6 +77,7 @@ func TestSigtermEndsAServerThatHasJustStarted(t *testing.T) {
 }
 
 func TestWorkersEndWithAKilledServer(t *testing.T) {
+	t.Parallel()
 	server, cmd := startServerProcess(t, newest(t).path)
 	client, _ := serve(t, server, "first", "import os\n@expose\ndef pid(): return os.getpid()\n")
 	var pid int

@@ -21,6 +21,7 @@ import (
 )
 
 func TestErrorsOfTheFile(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	for _, test := range []struct {
 		name, source, kind string
@@ -70,6 +71,7 @@ func TestErrorsOfTheFile(t *testing.T) {
 
 // Python finds the encoding of an interface file as it does that of any other.
 func TestEncodingsOfTheFile(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	for name, source := range map[string]string{
 		"utf8": "@expose\ndef f(): return 'é'\n", "mark": "\ufeff@expose\ndef f(): return 'é'\n",
@@ -85,6 +87,7 @@ func TestEncodingsOfTheFile(t *testing.T) {
 // Who sends slowly and has no token does not keep a connection, whichever part
 // of a request is slow.
 func TestSlowStrangersAreLeft(t *testing.T) {
+	t.Parallel()
 	files, err := rpc.Files()
 	require.NoError(t, err)
 	dir := t.TempDir()
@@ -119,6 +122,7 @@ def f(): return 1
 }
 
 func TestLoadIsGivenUpWithItsContext(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	ctx, cancel := context.WithCancel(t.Context())
 	var pid int
@@ -136,6 +140,7 @@ func TestLoadIsGivenUpWithItsContext(t *testing.T) {
 
 // What a caller without the right token gets must not depend on what it asks.
 func TestWithoutTokenNothingIsLearnt(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	serve(t, server, "alpha", "@expose\ndef f(): return 1\n")
 	serve(t, server, "beta", "@expose\ndef g(): return 1\n")
@@ -176,6 +181,7 @@ func TestWithoutTokenNothingIsLearnt(t *testing.T) {
 }
 
 func TestHealthProvesIdentity(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	client, _ := serve(t, server, "alpha", "@expose\ndef f(): return 1\n")
 	require.NoError(t, server.Health(t.Context()))
@@ -190,6 +196,7 @@ func TestHealthProvesIdentity(t *testing.T) {
 
 // A call that never ends does not keep the server from answering.
 func TestHealthIsApartFromWork(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	client, _ := serve(t, server, "busy", "import time\n@expose(serial=True)\ndef spin():\n  print('spinning')\n  while True: time.sleep(0.01)\n")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -205,6 +212,7 @@ func TestHealthIsApartFromWork(t *testing.T) {
 }
 
 func TestServicesDoNotHurtEachOther(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	source := `
 import os, sys, builtins
@@ -259,6 +267,7 @@ func TestClosedOutput(t *testing.T) {
 }
 
 func TestTimeoutWhileAServiceLoadsAgain(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	source := fmt.Sprintf(`
 import os, threading
@@ -283,6 +292,7 @@ def f(): pass
 }
 
 func TestCrashLoopEnds(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	client, _ := serve(t, server, "crash", "import os\n@expose\ndef die(): os._exit(1)\n")
 	for range 10 {
@@ -300,6 +310,7 @@ func TestCrashLoopEnds(t *testing.T) {
 }
 
 func TestReplacingUnderLoad(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	source := func(version int) string {
 		return fmt.Sprintf("import time\n@expose\ndef version():\n    time.sleep(0.002)\n    return %d\n", version)
@@ -345,6 +356,7 @@ func TestReplacingUnderLoad(t *testing.T) {
 }
 
 func TestRunningCallsEndWithAClearWord(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	slow := "import os, time\n@expose\ndef spin(word):\n    print(word, os.getpid())\n    time.sleep(3600)\n"
 	for _, test := range []struct {
@@ -371,6 +383,7 @@ func TestRunningCallsEndWithAClearWord(t *testing.T) {
 }
 
 func TestLogHasPrintsAndTracebacks(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	client, _ := serve(t, server, "log", `
 import sys
@@ -405,6 +418,7 @@ def fail(secret):
 }
 
 func TestModelsHelpersAndEnvironment(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	dir := t.TempDir()
 	writeFile(t, dir+"/lib/helper_of_mine.py", "def where(): return get_model_path('gemma')\n")
@@ -434,6 +448,7 @@ def everything():
 
 // Neither the process list nor the environment of the served code has a token.
 func TestServedCodeSeesNoToken(t *testing.T) {
+	t.Parallel()
 	server := startServer(t, newest(t).path)
 	client, _ := serve(t, server, "curious", `
 import os, subprocess
