@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -313,4 +314,35 @@ func TestWithoutTheHubOnlyWhatIsCached(t *testing.T) {
 	assert.Equal(t, "the hub cannot be asked: using what is cached, "+commit[:12], notes[0].Text)
 	require.NoError(t, failing.Wait())
 	assert.Equal(t, created+1, w.rpcs("SandboxCreate"), "none for what is not there")
+}
+
+// Who looks for a volume at the same time shares the answer, unless it is only
+// that the one who asked gave up.
+func TestWhoGivesUpALookupDoesNotEndThatOfOthers(t *testing.T) {
+	server := seertest.NewServer(t)
+	client := clientOf(t, server)
+	volume, err := client.Volume(t.Context(), "weights", true)
+	require.NoError(t, err)
+	store := seer.NewModelStore(client)
+	asked := func() int { return callsByRPC(server.Calls())["VolumeGetOrCreate"] }
+	before := asked()
+	server.Stall("VolumeGetOrCreate", 1)
+	ctx, giveUp := context.WithCancel(within(t, patience))
+	var asking, others sync.WaitGroup
+	asking.Go(func() {
+		_, err := store.Files(ctx, volume.Name)
+		assert.ErrorIs(t, err, context.Canceled)
+	})
+	require.Eventually(t, func() bool { return asked() > before }, patience, time.Millisecond)
+	for range 8 {
+		others.Go(func() {
+			_, err := store.Files(within(t, patience), volume.Name)
+			assert.NoError(t, err)
+		})
+	}
+	time.Sleep(50 * time.Millisecond) // until they wait; nothing tells
+	giveUp()
+	asking.Wait()
+	others.Wait()
+	assert.Equal(t, before+2, asked(), "one of the others asks for all of them")
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	seer "github.com/ajobi-uhc/seer-go"
-	"github.com/ajobi-uhc/seer-go/internal/modalclient"
 	"github.com/ajobi-uhc/seer-go/seertest"
 )
 
@@ -64,18 +63,6 @@ func TestSnapshotRestoresTheFilesAsTheyWere(t *testing.T) {
 	assert.Equal(t, "2\n0\nb\n", out, "hard links, holes and environment")
 }
 
-// expire deletes an image, as Modal does one day.
-func expire(t *testing.T, server *seertest.Server, imageID string) {
-	t.Helper()
-	endpoint := server.Endpoint()
-	client, err := modalclient.New(t.Context(), modalclient.Config{
-		ServerURL: endpoint.ServerURL, TokenID: endpoint.TokenID, TokenSecret: endpoint.TokenSecret,
-	})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, client.Close()) }()
-	require.NoError(t, client.DeleteImage(t.Context(), imageID))
-}
-
 func TestRestoringWhatCannotBeRestored(t *testing.T) {
 	server := seertest.NewServer(t)
 	backend := seer.WithBackend(server.Backend())
@@ -92,7 +79,7 @@ func TestRestoringWhatCannotBeRestored(t *testing.T) {
 	made, err := startOn(t, server, seer.SandboxConfig{}).Snapshot(t.Context(), "")
 	require.NoError(t, err)
 	assert.Equal(t, "local", made.Backend)
-	expire(t, server, made.ImageID)
+	require.NoError(t, clientOf(t, server).DeleteImage(t.Context(), made.ImageID)) // as Modal does one day
 	before := len(server.Calls())
 	_, err = seer.FromSnapshot(t.Context(), made, seer.SandboxConfig{}, backend)
 	require.ErrorIs(t, err, seer.ErrNotFound)

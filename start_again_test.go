@@ -38,15 +38,22 @@ func TestASecondStartAsksForNothingTwice(t *testing.T) {
 	assert.Equal(t, 1, other["ImageGetOrCreate"], "another image")
 }
 
-func TestAStartFindsAnImageThatIsGone(t *testing.T) {
-	server := quietServer(t)
-	startOn(t, server, twoLayers)
+// clientOf is a client below the SDK.
+func clientOf(t *testing.T, server *seertest.Server) *modalclient.Client {
+	t.Helper()
 	endpoint := server.Endpoint()
-	other, err := modalclient.New(t.Context(), modalclient.Config{
+	client, err := modalclient.New(t.Context(), modalclient.Config{
 		ServerURL: endpoint.ServerURL, TokenID: endpoint.TokenID, TokenSecret: endpoint.TokenSecret,
 	})
 	require.NoError(t, err)
-	defer func() { require.NoError(t, other.Close()) }()
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	return client
+}
+
+func TestAStartFindsAnImageThatIsGone(t *testing.T) {
+	server := quietServer(t)
+	startOn(t, server, twoLayers)
+	other := clientOf(t, server)
 	app, err := other.App(t.Context(), "seer", true)
 	require.NoError(t, err)
 	for info, err := range other.List(t.Context(), app, nil) {

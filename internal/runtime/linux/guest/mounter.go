@@ -66,19 +66,22 @@ func (m *mounter) overlay(o Overlay) (int, error) {
 	})
 }
 
+// An overlay is volatile: otherwise its end would wait until all that any
+// program has written to the host's disk is on it, and what is in the sandbox
+// need not outlive a power cut until it becomes a layer.
 func newOverlay(o Overlay) (int, error) {
-	options := make([][2]string, 0, len(o.Lower)+2)
+	options := make([][2]string, 0, len(o.Lower)+4)
 	for _, dir := range o.Lower {
 		options = append(options, [2]string{"lowerdir+", dir})
 	}
-	options = append(options, [2]string{"upperdir", o.Upper}, [2]string{"workdir", o.Work}, [2]string{"userxattr"})
+	options = append(options, [2]string{"upperdir", o.Upper}, [2]string{"workdir", o.Work}, [2]string{"userxattr"}, [2]string{"volatile"})
 	return newMount("overlay", 0, options...)
 }
 
 // oldOverlay is for kernels before 6.8, which take all layers in one string of
 // at most a page.
 func oldOverlay(o Overlay) (int, error) {
-	options := "userxattr,lowerdir=" + strings.Join(o.Lower, ":") + ",upperdir=" + o.Upper + ",workdir=" + o.Work
+	options := "userxattr,volatile,lowerdir=" + strings.Join(o.Lower, ":") + ",upperdir=" + o.Upper + ",workdir=" + o.Work
 	if len(options) >= os.Getpagesize() {
 		return -1, fmt.Errorf("mount overlay on %s: %d layers are too many for this kernel", o.Target, len(o.Lower))
 	}

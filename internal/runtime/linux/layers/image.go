@@ -76,7 +76,8 @@ func (s *Store) readImage(id string) (Image, error) {
 	return img, nil
 }
 
-// put writes an image's file in one step. The store's lock is held.
+// put writes an image's file in one step, when all of its layers are on the
+// disk. The store's lock is held.
 func (s *Store) put(img Image) error {
 	b, err := json.Marshal(img)
 	if err != nil {
@@ -86,7 +87,19 @@ func (s *Store) put(img Image) error {
 	if err := os.WriteFile(unfinished, b, 0o644); err != nil {
 		return fmt.Errorf("write image: %w", err)
 	}
+	if err := s.sync(); err != nil {
+		return fmt.Errorf("write image: %w", err)
+	}
 	return os.Rename(unfinished, s.path("images", img.ID+".json"))
+}
+
+func (s *Store) sync() error {
+	dir, err := os.Open(s.path("images"))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return os.NewSyscallError("syncfs", unix.Syncfs(int(dir.Fd())))
 }
 
 // RemoveImage forgets an image and deletes the layers that nothing else needs.
