@@ -97,12 +97,14 @@ func (w *hubWorld) download(t *testing.T, name string, rpcs []string, kind kindO
 		assert.ErrorAs(t, err, &failed)
 		assert.True(t, saysWhy(err, rpcs[0]) || errors.Is(err, context.Canceled), "%v", err)
 		assert.False(t, kind.survived, "%v", err)
-		assert.Empty(t, w.server.Sandboxes(), "left by a failed Start")
+		if rpcs[0] != "SandboxTerminate" { // without it the download's ends with its command, a moment later
+			assert.Empty(t, w.server.Sandboxes(), "left by a failed Start")
+		}
 		sandbox, err = w.sandbox(models).Start(within(t, patience))
 		require.NoError(t, err, "the next Start")
 	}
 	assert.Eventually(t, func() bool { return len(w.server.Sandboxes()) == 1 }, time.Minute, 10*time.Millisecond,
-		"the download's ends by itself if it cannot be terminated")
+		"the download's has ended")
 	assertModel(t, sandbox.ModelHandles()[0])
 	terminate(t, sandbox)
 	require.NoError(t, seer.DeleteModel(t.Context(), id, w.options()...))
