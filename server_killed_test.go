@@ -51,7 +51,8 @@ func startServer(t *testing.T, listen string) (address string, kill func()) {
 
 func TestServerIsKilledAndComesBack(t *testing.T) {
 	t.Parallel()
-	address, kill := startServer(t, "127.0.0.1:0")
+	// While it is down, no other test's server may get its port: those are at 127.0.0.1.
+	address, kill := startServer(t, "127.0.0.2:0")
 	backend := seer.NewBackend("local", func(context.Context) (seer.Endpoint, error) {
 		return seer.Endpoint{ServerURL: "http://" + address, TokenID: "ak-x", TokenSecret: "as-x", PlainTunnels: true, NoGPU: true}, nil
 	}, nil)
