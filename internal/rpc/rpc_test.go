@@ -25,12 +25,7 @@ import (
 	"github.com/ajobi-uhc/seer-go/internal/rpc"
 )
 
-func TestMain(m *testing.M) {
-	for _, python := range interpreters() {
-		fmt.Fprintf(os.Stderr, "interpreter: Python %s at %s\n", python.version, python.path)
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type interpreter struct{ version, path string }
 
@@ -59,6 +54,7 @@ var interpreters = sync.OnceValue(func() []interpreter {
 	var all []interpreter
 	for _, python := range byVersion {
 		all = append(all, python)
+		fmt.Fprintf(os.Stderr, "interpreter: Python %s at %s\n", python.version, python.path)
 	}
 	slices.SortFunc(all, func(a, b interpreter) int { return strings.Compare(a.version, b.version) })
 	return all
