@@ -76,21 +76,27 @@ func TestSnapshotKeepsItsModels(t *testing.T) {
 	assert.Equal(t, sandbox.ModelHandles(), restored.ModelHandles(), "the same commit is downloaded again")
 }
 
-// volumeDir is where the local backend keeps a model's volume.
+// volumeDir is where the local backend keeps a model's volume: the newest of
+// that name, as a test program that was killed leaves its own.
 func volumeDir(t *testing.T, volume string) string {
 	t.Helper()
 	state, err := local.StateDir()
 	require.NoError(t, err)
 	manifests, err := filepath.Glob(filepath.Join(state, "volumes", "*", ".seer", "manifest.json"))
 	require.NoError(t, err)
+	var dir string
+	var newest time.Time
 	for _, path := range manifests {
 		manifest, err := os.ReadFile(path)
-		if err == nil && bytes.Contains(manifest, []byte(`"`+volume+`"`)) { // other tests delete theirs
-			return filepath.Dir(filepath.Dir(path))
+		if err != nil || !bytes.Contains(manifest, []byte(`"`+volume+`"`)) {
+			continue // other tests delete theirs
+		}
+		if info, err := os.Stat(path); err == nil && info.ModTime().After(newest) {
+			dir, newest = filepath.Dir(filepath.Dir(path)), info.ModTime()
 		}
 	}
-	require.FailNow(t, "no volume "+volume)
-	return ""
+	require.NotEmpty(t, dir, "no volume %s", volume)
+	return dir
 }
 
 func TestFromIDKnowsTheModels(t *testing.T) {

@@ -80,7 +80,7 @@ func (s *Sandbox) jupyterDaemon() daemon {
 			Modules: []string{"jupyter_server", "ipykernel"}, Packages: plan.NotebookPackages(in),
 			Extras: map[string]string{"jupyterlab": jupyter.LabArg},
 		},
-		Command:   append(jupyter.ServerArgs(s.listenOn(), in.JupyterPort, sandboxWorkspace), "--config="+jupyterHome+"/config.json"),
+		Command:   append(jupyter.ServerArgs(s.listenOn(), in.JupyterPort, sandboxWorkspace), jupyter.SocketArg, "--config="+jupyterHome+"/config.json"),
 		Directory: sandboxWorkspace,
 		Environ:   map[string]*string{jupyter.RuntimeVariable: &runtime, jupyter.TokenVariable: nil},
 		Secret:    []string{"IdentityProvider", "token"},

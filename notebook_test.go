@@ -135,6 +135,8 @@ func testJupyterToken(t *testing.T, sandbox *seer.Sandbox) {
 	token := address.Query().Get("token")
 	require.NotEmpty(t, token)
 	session := startNotebook(t, sandbox, nil, seer.NotebookOptions{})
+	transport := "from ipykernel.connect import get_connection_info\nget_connection_info(unpack=True)['transport']"
+	assert.Equal(t, "'ipc'", text(t, session, transport), "no program can take its ports")
 	_, kernels := get(t, http.DefaultClient, address.ResolveReference(&url.URL{Path: "/api/kernels", RawQuery: address.RawQuery}).String())
 	var running []struct{ ID string }
 	require.NoError(t, json.Unmarshal([]byte(kernels), &running))

@@ -49,11 +49,14 @@ func ServerArgs(ip string, port int, root string) []string {
 	}
 }
 
-// SocketArgs returns the arguments by which a server with this runtime directory
-// talks to its kernels over Unix sockets beside their connection files: not over
-// TCP ports, which another program may take before a kernel does, and from which
-// every user of the machine reads what the kernel shows. It is none where there
-// are no such sockets or their names would be too long.
+// SocketArg makes a server talk to its kernels over Unix sockets beside their
+// connection files: not over TCP ports, which another program may take before a
+// kernel does, and from which every user of the machine reads what it shows.
+const SocketArg = "--KernelManager.transport=ipc"
+
+// SocketArgs returns [SocketArg] for a server on this machine with this runtime
+// directory, or nothing where there are no such sockets or their names would be
+// too long.
 func SocketArgs(runtime string) []string {
 	const (
 		longest = 103 // of a socket's name on macOS; Linux allows 107
@@ -62,7 +65,7 @@ func SocketArgs(runtime string) []string {
 	if goruntime.GOOS == "windows" || len(runtime)+name > longest {
 		return nil
 	}
-	return []string{"--KernelManager.transport=ipc"}
+	return []string{SocketArg}
 }
 
 // ReadRuntime returns the address and token of the server that writes to this

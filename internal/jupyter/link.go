@@ -26,6 +26,7 @@ type link struct {
 	binary   bool
 	received atomic.Int64  // bytes, to tell a slow connection from a dead one
 	heard    atomic.Int64  // when the last of them came, in Unix nanoseconds
+	silent   atomic.Bool   // given up, because nothing came
 	done     chan struct{} // closed when the reader has ended
 	err      error         // why; set before done is closed
 }
@@ -72,6 +73,9 @@ func (l *link) read(dispatch func(*link, *message)) {
 	for {
 		m, err := l.next()
 		if err != nil {
+			if l.silent.Load() {
+				err = fmt.Errorf("nothing came for %v, not even the answer to a ping: %w", pingInterval, err)
+			}
 			l.err = err
 			return
 		}
@@ -138,6 +142,7 @@ func (l *link) check() bool {
 	case err == nil:
 		l.heard.Store(time.Now().UnixNano())
 	case l.received.Load() == before:
+		l.silent.Store(true)
 		l.conn.CloseNow() //nolint:errcheck // the reader reports it
 	}
 	return err == nil
