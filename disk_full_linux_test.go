@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/internal/longtest"
 	"github.com/ajobi-uhc/seer-go/local"
 )
 
@@ -32,9 +33,7 @@ func smallDisk(t *testing.T, megabytes int) string {
 }
 
 func TestFullDisk(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a disk of its own needs its Python installed anew")
-	}
+	longtest.Only(t) // a disk of its own needs its Python installed anew
 	t.Parallel()
 	dir := smallDisk(t, 256)
 	backend := local.New(local.Dir(dir))

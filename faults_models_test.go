@@ -17,13 +17,15 @@ import (
 
 	seer "github.com/ajobi-uhc/seer-go"
 	"github.com/ajobi-uhc/seer-go/internal/huggingface/hubtest"
+	"github.com/ajobi-uhc/seer-go/internal/longtest"
 	"github.com/ajobi-uhc/seer-go/seertest"
 )
 
 // TestFaultsOfModels does the same to a Start that downloads a model, with the
 // RPCs that one without models does not make, and the first SandboxCreate,
 // which is the download's. Each case has a model of its own, so that all can
-// wait side by side. What a Start must survive comes over all RPCs at once.
+// wait side by side. What a Start must survive comes over all RPCs at once; what
+// it waits for comes if tests may take long.
 func TestFaultsOfModels(t *testing.T) {
 	hub := hubtest.NewServer(t)
 	running := goleak.IgnoreCurrent()
@@ -54,11 +56,9 @@ func TestFaultsOfModels(t *testing.T) {
 	}
 	for _, kind := range kindsOfFault {
 		switch {
-		case kind.long && testing.Short():
-		case kind.ofStreams:
-			run("all "+kind.name, slices.DeleteFunc(slices.Clone(rpcs), func(rpc string) bool { return !slices.Contains(streams, rpc) }), kind)
+		case kind.waits() && !longtest.Wanted():
 		case kind.survived:
-			run("all "+kind.name, rpcs, kind)
+			run("all "+kind.name, kind.of(rpcs), kind)
 		default:
 			for _, rpc := range rpcs {
 				run(rpc+" "+kind.name, []string{rpc}, kind)
@@ -82,7 +82,7 @@ func (w *hubWorld) download(t *testing.T, name string, rpcs []string, kind kindO
 	for _, rpc := range rpcs {
 		kind.inflict(w.server, rpc)
 	}
-	if kind.deadline > 0 || kind.long {
+	if kind.waits() {
 		var watching sync.WaitGroup
 		defer watching.Wait()
 		defer cancel()

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/internal/longtest"
 	"github.com/ajobi-uhc/seer-go/seertest"
 )
 
@@ -22,12 +23,12 @@ import (
 // its mark in a file once, if it says that it ran, and nothing that runs on.
 func TestFaultsOfSessionsAndServices(t *testing.T) {
 	t.Parallel()
-	// What waits does so beside the rest, in a sandbox of its own.
+	// What waits does so beside the rest, in a sandbox of its own, if it may take long.
 	groups := map[string][]kindOfFault{}
 	for _, kind := range kindsOfFault {
 		switch {
-		case testing.Short() && (kind.long || kind.survived):
-		case kind.long || kind.deadline > 0:
+		case kind.waits() && !longtest.Wanted():
+		case kind.waits():
 			groups[kind.name] = []kindOfFault{kind}
 		default:
 			groups["the rest"] = append(groups["the rest"], kind)
@@ -52,7 +53,8 @@ type usage struct {
 	do   func(ctx context.Context, t *testing.T, scoped *seer.ScopedSandbox, mark string) error
 }
 
-// meets has a usage meet some kinds of fault of each RPC that it makes.
+// meets has a usage meet some kinds of fault of each RPC that it makes: of all at
+// once where it has to go on.
 func (u usage) meets(t *testing.T, kinds []kindOfFault) {
 	server := seertest.NewServer(t)
 	start := func(t *testing.T) *seer.ScopedSandbox {
@@ -67,36 +69,39 @@ func (u usage) meets(t *testing.T, kinds []kindOfFault) {
 	first, again := use("/root/first"), use("/root/second")
 	require.Contains(t, again, "TaskExecStart")
 	for _, kind := range kinds {
+		if kind.survived {
+			t.Run("all "+kind.name, func(t *testing.T) { u.meet(t, server, start(t), kind.of(first), kind) })
+			continue
+		}
 		for _, rpc := range first {
-			if kind.ofStreams && !slices.Contains(streams, rpc) {
-				continue
-			}
 			t.Run(rpc+" "+kind.name, func(t *testing.T) {
 				met := scoped
 				if !slices.Contains(again, rpc) { // but once in the life of a sandbox
 					met = start(t)
 				}
-				u.meetsOne(t, server, met, rpc, kind)
+				u.meet(t, server, met, []string{rpc}, kind)
 			})
 		}
 	}
 }
 
-func (u usage) meetsOne(t *testing.T, server *seertest.Server, scoped *seer.ScopedSandbox, rpc string, kind kindOfFault) {
+func (u usage) meet(t *testing.T, server *seertest.Server, scoped *seer.ScopedSandbox, rpcs []string, kind kindOfFault) {
 	const count = `cat "$1" 2>/dev/null | wc -l; find /run/seer/Jupyter/runtime -name 'kernel-*.json' 2>/dev/null | wc -l`
 	deadline := time.Minute
-	if kind.long || kind.deadline > 0 {
+	if kind.waits() {
 		deadline = 2 * time.Second
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
-	mark := "/root/" + strings.ReplaceAll(rpc+kind.name, " ", "-")
+	mark := "/root/" + strings.ReplaceAll(rpcs[0]+kind.name, " ", "-")
 	before := len(server.Calls())
-	kind.inflict(server, rpc)
+	for _, rpc := range rpcs {
+		kind.inflict(server, rpc)
+	}
 	err := u.do(ctx, t, scoped, mark)
 	server.Heal()
 	if ctx.Err() == nil {
-		assert.Contains(t, distinct(server.Calls()[before:]), rpc, "the fault was not met")
+		assert.Subset(t, distinct(server.Calls()[before:]), rpcs, "not every fault was met")
 	}
 	out, countErr := scoped.Command("bash", "-c", count, "count", mark).Output(within(t, patience))
 	require.NoError(t, countErr, "the sandbox is not harmed")
@@ -109,7 +114,7 @@ func (u usage) meetsOne(t *testing.T, server *seertest.Server, scoped *seer.Scop
 	case kind.survived:
 		assert.NoError(t, err)
 	default:
-		assert.True(t, saysWhy(err, rpc), "%v", err)
+		assert.True(t, saysWhy(err, rpcs[0]), "%v", err)
 		assert.Contains(t, []string{"0", "1"}, counts[0])
 	}
 }

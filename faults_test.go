@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/internal/longtest"
 	"github.com/ajobi-uhc/seer-go/seertest"
 )
 
@@ -31,7 +32,7 @@ type kindOfFault struct {
 	inflict  func(server *seertest.Server, rpc string)
 	deadline time.Duration // of each operation; 0 = a generous one
 	survived bool          // no operation may fail of it
-	long     bool          // left out when tests are to be short
+	long     bool          // left out unless tests may take long
 
 	ofStreams bool // no other RPC can go wrong like this
 }
@@ -48,6 +49,14 @@ var kindsOfFault = []kindOfFault{
 	{name: "answers late", deadline: hurried, long: true, inflict: func(s *seertest.Server, rpc string) { s.AnswerLate(rpc, 1) }},
 	{name: "loses its answer", survived: true, inflict: func(s *seertest.Server, rpc string) { s.Cut(rpc, 0, 1) }},
 	{name: "breaks off", survived: true, ofStreams: true, inflict: func(s *seertest.Server, rpc string) { s.Cut(rpc, 1, 2) }},
+}
+
+// waits is whether something is waited for that does not come.
+func (k kindOfFault) waits() bool { return k.long || k.deadline > 0 }
+
+// of are those of some RPCs that can go wrong like this.
+func (k kindOfFault) of(rpcs []string) []string {
+	return slices.DeleteFunc(slices.Clone(rpcs), func(rpc string) bool { return k.ofStreams && !slices.Contains(streams, rpc) })
 }
 
 func unavailable(rpc string) error { return status.Error(codes.Unavailable, "injected into "+rpc) }
@@ -75,14 +84,11 @@ func TestEveryFaultOfEveryRPC(t *testing.T) {
 	var cases sync.WaitGroup
 	turns := make(chan struct{}, 48)
 	for _, kind := range kindsOfFault {
-		if kind.long && testing.Short() {
+		if kind.long && !longtest.Wanted() {
 			continue
 		}
 		for _, op := range operations {
-			for _, rpc := range distinct(op.calls) {
-				if kind.ofStreams && !slices.Contains(streams, rpc) {
-					continue
-				}
+			for _, rpc := range kind.of(distinct(op.calls)) {
 				cases.Go(func() {
 					turns <- struct{}{}
 					defer func() { <-turns }()

@@ -2,8 +2,11 @@ package seer_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -26,6 +29,8 @@ func TestMain(m *testing.M) {
 	for _, name := range []string{"HF_ENDPOINT", "HF_TOKEN"} { // those of who runs the tests
 		_ = os.Unsetenv(name) // which a name with "=" in it would make fail
 	}
+	// Most of a test's time is spent waiting for processes.
+	_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))) // which -parallel overrides
 	goleak.VerifyTestMain(m)
 }
 

@@ -105,7 +105,8 @@ func TestMCPWithTheProtocolsInspector(t *testing.T) {
 	require.Error(t, err)
 }
 
-// TestSandboxToolsWithTheProtocolsInspector: a notebook's and a shell's.
+// TestSandboxToolsWithTheProtocolsInspector: a notebook's and a shell's. What
+// each tool does is tested without a start of Node for each call.
 func TestSandboxToolsWithTheProtocolsInspector(t *testing.T) {
 	t.Parallel()
 	inspector(t)
@@ -121,30 +122,16 @@ func TestSandboxToolsWithTheProtocolsInspector(t *testing.T) {
 		return string(out)
 	}
 
-	session := startNotebook(t, sandbox, nil, seer.NotebookOptions{})
-	notebook := onlyServer(t, session)
+	notebook := onlyServer(t, startNotebook(t, sandbox, nil, seer.NotebookOptions{}))
 	assert.Len(t, inspectTools(t, notebook), 6)
 	const picture = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-	assert.Contains(t, call(notebook, "execute_code", "code=n = 6\nn * 7"), `"42"`)
-	assert.Contains(t, call(notebook, "execute_code", "code=import base64, IPython\nIPython.display.Image(base64.b64decode(\""+picture+"\"))"),
-		`"mimeType": "image/png"`)
-	call(notebook, "add_markdown", "source=# Notes")
-	cell := session.Cells()[0].ID
-	assert.Contains(t, call(notebook, "edit_cell", "cell="+cell, "source=n + 1", "run=true"), `"7"`)
-	call(notebook, "interrupt")
-	call(notebook, "restart")
-	read := call(notebook, "read_notebook")
-	for _, want := range []string{cell, "n + 1", "# Notes", "1 image(s)"} {
-		assert.Contains(t, read, want)
-	}
+	shown := call(notebook, "execute_code", "code=import base64, IPython\nprint(6 * 7)\nIPython.display.Image(base64.b64decode(\""+picture+"\"))")
+	assert.Contains(t, shown, `42\n`)
+	assert.Contains(t, shown, `"mimeType": "image/png"`)
 
 	shell := onlyServer(t, startCLI(t, sandbox, nil, nil))
+	assert.Contains(t, inspectTools(t, shell)["run_command"].InputSchema.Required, "command")
 	assert.Contains(t, call(shell, "run_command", "command=pwd"), `"/workspace\n"`)
-	assert.Contains(t, call(shell, "run_python", "code=6 * 7"), `"42"`)
-	call(shell, "write_file", "path=note.txt", "content=a note")
-	call(shell, "upload_file", "path=data.bin", "data=YWJj")
-	assert.Contains(t, call(shell, "read_file", "path=note.txt"), "a note")
-	assert.Contains(t, call(shell, "list_files"), "data.bin")
 }
 
 func TestAManagerWithTheProtocolsInspector(t *testing.T) {

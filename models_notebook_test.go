@@ -15,6 +15,7 @@ import (
 
 	seer "github.com/ajobi-uhc/seer-go"
 	"github.com/ajobi-uhc/seer-go/internal/huggingface/hubtest"
+	"github.com/ajobi-uhc/seer-go/internal/longtest"
 )
 
 // Names that no package or document of an image holds. What they may show up
@@ -99,6 +100,7 @@ print([line for _, _, line in get_ipython().history_manager.get_range()], In, Ou
 `
 
 func TestHiddenModelsInANotebook(t *testing.T) {
+	longtest.Only(t)
 	t.Parallel()
 	w := newHubWorld(t)
 	w.addTelltales(t)

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/internal/longtest"
 	"github.com/ajobi-uhc/seer-go/seertest"
 )
 
@@ -51,6 +52,7 @@ func text(t *testing.T, session seer.Session, code string) string {
 
 // The document's own lines: the config says nothing of notebooks.
 func TestNotebookInstalledOnTheSpot(t *testing.T) {
+	longtest.Only(t)
 	t.Parallel()
 	server := seertest.NewServer(t)
 	sandbox := startOn(t, server, seer.SandboxConfig{})

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/internal/longtest"
 	"github.com/ajobi-uhc/seer-go/seertest"
 )
 
@@ -52,6 +53,7 @@ def add(text: str) -> str:
 // Functions are not part of a snapshot: each link serves them again, and goes
 // on where the last one stopped.
 func TestAChainOfScopedSandboxes(t *testing.T) {
+	longtest.Only(t)
 	t.Parallel()
 	server := seertest.NewServer(t)
 	ctx := within(t, 3*time.Minute)
@@ -84,6 +86,7 @@ func TestAChainOfScopedSandboxes(t *testing.T) {
 
 // Jupyter comes back with each link, at a new address and with a new token.
 func TestAChainOfNotebookSandboxes(t *testing.T) {
+	longtest.Only(t)
 	t.Parallel()
 	server := seertest.NewServer(t)
 	ctx := within(t, 3*time.Minute)

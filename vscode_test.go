@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/internal/longtest"
 	"github.com/ajobi-uhc/seer-go/seertest"
 )
 
@@ -21,6 +22,7 @@ import (
 const vscodeBuild = 15 * time.Minute
 
 func TestDebugRunsVSCode(t *testing.T) {
+	longtest.Only(t)
 	t.Parallel()
 	server := seertest.NewServer(t)
 	ctx := within(t, vscodeBuild)

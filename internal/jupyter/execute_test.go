@@ -18,6 +18,7 @@ import (
 
 	"github.com/ajobi-uhc/seer-go/internal/jupyter"
 	"github.com/ajobi-uhc/seer-go/internal/jupyter/jupytertest"
+	"github.com/ajobi-uhc/seer-go/internal/longtest"
 )
 
 func testExecute(t *testing.T, server *jupyter.Server) {
@@ -169,9 +170,10 @@ threading.Thread(target=later).start()`, &jupyter.ExecuteOptions{
 		}
 	})
 
-	t.Run("10,000 chunks", func(t *testing.T) {
-		if testing.Short() {
-			t.Skip("the kernel takes seconds to print them")
+	t.Run("many chunks", func(t *testing.T) {
+		count := 2_000
+		if longtest.Wanted() {
+			count = 10_000
 		}
 		// The kernel throws away what its server does not fetch in time, more
 		// than a thousand messages or so: it waits here until they have come.
@@ -179,9 +181,9 @@ threading.Thread(target=later).start()`, &jupyter.ExecuteOptions{
 		seen, chunks, came := t.TempDir(), 0, 0
 		result, err := kernel.Execute(within(t), fmt.Sprintf(`
 import os, time
-for i in range(10_000):
+for i in range(%d):
     print(i, flush=True)
-    while i %% %d == 0 and not os.path.exists(f"%s/{i}"): time.sleep(0.001)`, atOnce, seen),
+    while i %% %d == 0 and not os.path.exists(f"%s/{i}"): time.sleep(0.001)`, count, atOnce, seen),
 			&jupyter.ExecuteOptions{OnOutput: func(o jupyter.Output) {
 				chunks++
 				for range strings.Count(o.Text, "\n") {
@@ -195,13 +197,16 @@ for i in range(10_000):
 		require.False(t, result.Incomplete)
 		require.Len(t, result.Outputs, 1)
 		lines := strings.Split(strings.TrimSuffix(result.Text(), "\n"), "\n")
-		require.Len(t, lines, 10_000)
-		assert.Equal(t, "9999", lines[9_999])
+		require.Len(t, lines, count)
+		assert.Equal(t, strconv.Itoa(count-1), lines[count-1])
 		t.Logf("%d chunks arrived", chunks)
 	})
 
-	t.Run("50 MB", func(t *testing.T) {
-		const size = 50 << 20
+	t.Run("much at once", func(t *testing.T) {
+		size := 20 << 20
+		if longtest.Wanted() {
+			size = 50 << 20
+		}
 		result, err := kernel.Execute(within(t), fmt.Sprintf("print('x' * %d)", size), nil)
 		require.NoError(t, err)
 		require.False(t, result.Incomplete)

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -47,7 +48,7 @@ func Make(ctx context.Context, requirements ...string) (string, error) {
 type install func(ctx context.Context, base, dir string, requirements []string) error
 
 func once(ctx context.Context, requirements []string, install install) (string, error) {
-	base, err := basePython(ctx)
+	base, err := basePython()
 	if err != nil {
 		return "", err
 	}
@@ -103,15 +104,15 @@ func interpreter(dir string) string {
 }
 
 // basePython finds a Python that current packages still support.
-func basePython(ctx context.Context) (string, error) {
+var basePython = sync.OnceValues(func() (string, error) {
 	const check = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))"
 	for _, name := range []string{"python3", "python3.13", "python3.12", "python3.11", "python3.10"} {
-		if path, err := exec.LookPath(name); err == nil && exec.CommandContext(ctx, path, "-c", check).Run() == nil {
+		if path, err := exec.LookPath(name); err == nil && exec.Command(path, "-c", check).Run() == nil {
 			return path, nil
 		}
 	}
 	return "", errors.New("find Python: none on PATH is 3.10 or later and can make virtual environments")
-}
+})
 
 // cacheDir is a directory that outlives the tests. A user without a home has one, too.
 func cacheDir() (dir string, err error) {

@@ -80,17 +80,30 @@ func (s *suite) prepare(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module modalsuite\n"), 0o644); err != nil {
+	// The versions that this module links: they are tested, and compiled already.
+	project, err := output(ctx, "", "go", "list", "-m", "-f", "{{.Dir}}")
+	if err != nil {
 		return err
+	}
+	for _, name := range []string{"go.mod", "go.sum"} {
+		text, err := os.ReadFile(filepath.Join(strings.TrimSpace(project), name))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			return err
+		}
 	}
 	s.test = filepath.Join(dir, "tests")
 	own := []string{"GOWORK=off", "GOFLAGS="}
-	err := command(ctx, dir, own, "go", "get", "-t", s.pkg+"@"+s.version)
-	if err == nil {
-		err = command(ctx, dir, own, "go", "test", "-c", "-o", s.test, s.pkg)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", s.name, err)
+	for _, argv := range [][]string{
+		{"go", "mod", "edit", "-module", "modalsuite"},
+		{"go", "get", "-t", s.pkg + "@" + s.version},
+		{"go", "test", "-c", "-o", s.test, s.pkg},
+	} {
+		if err := command(ctx, dir, own, argv...); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
 	}
 	where, err := output(ctx, dir, "go", "list", "-f", "{{.Dir}}", s.pkg)
 	if err != nil {

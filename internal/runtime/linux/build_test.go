@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/ajobi-uhc/seer-go/internal/longtest"
 	"github.com/ajobi-uhc/seer-go/internal/runtime"
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux"
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/layers"
@@ -198,6 +199,7 @@ func wheel(t *testing.T) string {
 }
 
 func TestInstallFromTheNetwork(t *testing.T) {
+	longtest.Only(t)
 	r := newRuntime(t)
 	open := runtime.Network{Private: true} // packages may come from a mirror
 	var log bytes.Buffer
