@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -100,6 +101,13 @@ func TestNotebookMode(t *testing.T) {
 	t.Run("cancel", func(t *testing.T) { t.Parallel(); testCancelThroughMCP(t, sandbox) })
 }
 
+// kernelID tells a session's kernel from those of other tests in its sandbox.
+func kernelID(t *testing.T, session *seer.NotebookSession) string {
+	t.Helper()
+	file := path.Base(strings.TrimSpace(text(t, session, "import ipykernel; print(ipykernel.get_connection_file())")))
+	return strings.TrimSuffix(strings.TrimPrefix(file, "kernel-"), ".json")
+}
+
 // A terminal of the server has the Python of the sandbox's commands.
 func testJupyterTerminal(t *testing.T, sandbox *seer.Sandbox) {
 	ctx := within(t, patience)
@@ -139,11 +147,7 @@ func testJupyterToken(t *testing.T, sandbox *seer.Sandbox) {
 	session := startNotebook(t, sandbox, nil, seer.NotebookOptions{})
 	transport := "from ipykernel.connect import get_connection_info\nget_connection_info(unpack=True)['transport']"
 	assert.Equal(t, "'ipc'", text(t, session, transport), "no program can take its ports")
-	_, kernels := get(t, http.DefaultClient, address.ResolveReference(&url.URL{Path: "/api/kernels", RawQuery: address.RawQuery}).String())
-	var running []struct{ ID string }
-	require.NoError(t, json.Unmarshal([]byte(kernels), &running))
-	require.NotEmpty(t, running)
-	channels := address.ResolveReference(&url.URL{Path: "/api/kernels/" + running[0].ID + "/channels"}).String()
+	channels := address.ResolveReference(&url.URL{Path: "/api/kernels/" + kernelID(t, session) + "/channels"}).String()
 	for _, wrong := range []string{"", "?token=wrong"} {
 		status, _ := get(t, http.DefaultClient, address.ResolveReference(&url.URL{Path: "/api/kernels"}).String()+wrong)
 		assert.Equal(t, http.StatusForbidden, status)
@@ -291,7 +295,9 @@ func testNotebookWorkspace(t *testing.T, sandbox *seer.Sandbox) {
 	assert.Contains(t, text(t, session, "print(open('skills/probing/SKILL.md').read())"), "Probe.")
 	left, err := sandbox.Exec(t.Context(), "ls /run/seer/Jupyter/runtime")
 	require.NoError(t, err)
-	assert.NotContains(t, left, "seer-kernel", "secrets of libraries are not left lying about")
+	own := "kernel-" + kernelID(t, session) + ".json"
+	assert.Contains(t, left, own)
+	assert.NotContains(t, left, "seer-"+own, "secrets of libraries are not left lying about")
 
 	require.NoError(t, session.Restart(within(t, patience)))
 	assert.Equal(t, "yes", strings.TrimSpace(text(t, session, "import probing\nassert probing.key()\nprint(ready)")))
