@@ -55,8 +55,13 @@ def ask(port, path, data=None, headers=None):
 
 
 def is_jupyter(port, secret):
-    status, _, body = ask(port, "/api/status", headers={"Authorization": f"token {secret}"})
-    return status == 200 and b'"kernels"' in body
+    """Whether Jupyter knows the secret. It answers 500 while a kernel starts."""
+    until = time.monotonic() + 5
+    while True:
+        status, _, body = ask(port, "/api/status", headers={"Authorization": f"token {secret}"})
+        if status != 500 or time.monotonic() > until:
+            return status == 200 and b'"kernels"' in body
+        time.sleep(0.02)
 
 
 def is_vscode(port, secret):

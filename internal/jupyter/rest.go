@@ -34,7 +34,7 @@ type SessionInfo struct {
 // Kernels lists the kernels that run on the server.
 func (s *Server) Kernels(ctx context.Context) ([]KernelInfo, error) {
 	var kernels []KernelInfo
-	if err := s.call(ctx, http.MethodGet, "/api/kernels", nil, &kernels); err != nil {
+	if err := s.ask(ctx, "/api/kernels", &kernels); err != nil {
 		return nil, fmt.Errorf("list kernels: %w", err)
 	}
 	return kernels, nil
@@ -43,7 +43,7 @@ func (s *Server) Kernels(ctx context.Context) ([]KernelInfo, error) {
 // Sessions lists the notebooks that have a kernel.
 func (s *Server) Sessions(ctx context.Context) ([]SessionInfo, error) {
 	var sessions []SessionInfo
-	if err := s.call(ctx, http.MethodGet, "/api/sessions", nil, &sessions); err != nil {
+	if err := s.ask(ctx, "/api/sessions", &sessions); err != nil {
 		return nil, fmt.Errorf("list sessions: %w", err)
 	}
 	return sessions, nil
@@ -71,6 +71,23 @@ func (s *Server) kernel(ctx context.Context, id string) (KernelInfo, error) {
 func kernelPath(id string) string { return "/api/kernels/" + url.PathEscape(id) }
 
 func sessionPath(id string) string { return "/api/sessions/" + url.PathEscape(id) }
+
+// askAgain is for how long a question about all kernels may fail.
+const askAgain = 5 * time.Second
+
+// ask is call for what tells of all kernels. A server cannot, and answers 500,
+// for the moment in which one of them starts (jupyter_server 2.21, whose
+// kernels get their last_activity only then).
+func (s *Server) ask(ctx context.Context, path string, out any) error {
+	wait := backoff{next: 5 * time.Millisecond, limit: 250 * time.Millisecond}
+	for until := time.Now().Add(askAgain); ; {
+		err := s.call(ctx, http.MethodGet, path, nil, out)
+		var api *APIError
+		if !errors.As(err, &api) || api.Status != http.StatusInternalServerError || time.Now().After(until) || wait.sleep(ctx) != nil {
+			return err
+		}
+	}
+}
 
 // call sends in as JSON and decodes the answer into out; either may be nil.
 func (s *Server) call(ctx context.Context, method, path string, in, out any) error {

@@ -141,7 +141,7 @@ func (s *Server) identify(ctx context.Context) error {
 		Started *string `json:"started"`
 		Kernels *int    `json:"kernels"`
 	}
-	err := s.call(ctx, http.MethodGet, "/api/status", nil, &status)
+	err := s.ask(ctx, "/api/status", &status)
 	open := <-stranger
 	switch {
 	case err != nil:
