@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 )
 
@@ -71,6 +72,14 @@ func (t *tally) end(name, how, output string) {
 		t.failed = append(t.failed, name)
 		t.output[name] = output
 	}
+}
+
+// add counts another run's tests as well.
+func (t *tally) add(other *tally) {
+	t.passed += other.passed
+	t.skipped += other.skipped
+	t.failed = append(t.failed, other.failed...)
+	maps.Copy(t.output, other.output)
 }
 
 func (t *tally) err() error {
