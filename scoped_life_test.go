@@ -3,9 +3,7 @@ package seer_test
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -369,23 +367,15 @@ def weights(name: str, base: bool = False) -> list[str]: return [f for f in os.l
 }
 
 func TestScopedSandboxLeavesNothing(t *testing.T) {
-	t.Parallel()
-	before, err := os.ReadDir(os.TempDir())
-	require.NoError(t, err)
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
 	scoped := startScoped(t, seer.SandboxConfig{})
-	serveText(t, scoped, "tools", whoProgram)
+	service := serveText(t, scoped, "tools", whoProgram)
+	localSession(t, service.Library())
 	out, err := scoped.Exec(t.Context(), `stat -c '%a' /dev/shm/seer-functions /dev/shm/seer-functions/token; cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | grep -c -aF -f /dev/shm/seer-functions/token`)
 	require.Error(t, err, "grep finds the token in no argument and no environment")
 	assert.Equal(t, "700\n600\n0\n", out)
-	after, err := os.ReadDir(os.TempDir())
+	left, err := filepath.Glob(filepath.Join(temporary, "seer-*"))
 	require.NoError(t, err)
-	names := map[string]bool{}
-	for _, entry := range before {
-		names[entry.Name()] = true
-	}
-	for _, entry := range after {
-		if strings.HasPrefix(entry.Name(), "seer-workspace-") {
-			assert.True(t, names[entry.Name()], entry.Name())
-		}
-	}
+	assert.Empty(t, left)
 }
