@@ -344,11 +344,23 @@ def quick(): return 1
 
 	client, _ = serveSpec(t, server, rpc.Spec{Name: "timed", Source: source, Timeout: 50 * time.Millisecond})
 	for _, function := range []string{"spin", "wait", "stream"} {
-		err := client.Call(t.Context(), function, map[string]any{"word": "timed " + function}, nil)
-		var failed *rpc.CallError
-		require.ErrorAs(t, err, &failed)
-		assert.Equal(t, "TimeoutError", failed.Type)
-		waitForLog(t, server, "timed", "end timed "+function)
+		word := "timed " + function
+		begun := func() bool {
+			err := client.Call(t.Context(), function, map[string]any{"word": word}, nil)
+			var failed *rpc.CallError
+			require.ErrorAs(t, err, &failed)
+			require.Equal(t, "TimeoutError", failed.Type)
+			for line, err := range server.Logs(t.Context(), "timed", 0, false) {
+				require.NoError(t, err)
+				if line.Line == "begin "+word {
+					return true
+				}
+			}
+			return false
+		}
+		for !begun() { // a busy machine may need all of its time to get to the function
+		}
+		waitForLog(t, server, "timed", "end "+word)
 	}
 	require.ErrorIs(t, client.Call(t.Context(), "spin", map[string]any{"word": "x"}, nil), context.DeadlineExceeded)
 }
