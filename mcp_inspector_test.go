@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/internal/longtest"
 	"github.com/ajobi-uhc/seer-go/seertest"
 )
 
@@ -88,6 +89,7 @@ func inspectTools(t *testing.T, server seer.MCPServer) map[string]inspectedTool 
 }
 
 func TestMCPWithTheProtocolsInspector(t *testing.T) {
+	longtest.Only(t)
 	t.Parallel()
 	inspector(t)
 	server := onlyServer(t, startLocal(t, nil, nil))
@@ -135,6 +137,7 @@ func TestSandboxToolsWithTheProtocolsInspector(t *testing.T) {
 }
 
 func TestAManagerWithTheProtocolsInspector(t *testing.T) {
+	longtest.Only(t)
 	t.Parallel()
 	inspector(t)
 	fake := seertest.NewServer(t)

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/internal/longtest"
 )
 
 const typedTools = `
@@ -101,6 +102,7 @@ func TestServiceOverMCP(t *testing.T) {
 }
 
 func TestServiceWithTheProtocolsInspector(t *testing.T) {
+	longtest.Only(t)
 	t.Parallel()
 	program := inspector(t)
 	server := serveText(t, startScoped(t, seer.SandboxConfig{}), "steering", typedTools).MCPConfig()["steering"]
