@@ -271,11 +271,12 @@ func (b *baseBuilder) cover(ctx context.Context, top string) error {
 		if d.Type()&fs.ModeSymlink != 0 || !d.IsDir() && !b.host.privileged {
 			return nil // the kernel hides a file itself
 		}
-		info, err := d.Info()
-		if err != nil {
+		var info unix.Stat_t
+		if err := lstat(path, &info); err != nil {
 			return nil
 		}
-		if !public(info) {
+		mode := fileMode(info)
+		if !public(mode) {
 			hidden = append(hidden, path)
 			if d.IsDir() {
 				return fs.SkipDir
@@ -283,10 +284,10 @@ func (b *baseBuilder) cover(ctx context.Context, top string) error {
 			return nil
 		}
 		if d.IsDir() {
-			b.stamps[path] = info.ModTime().UnixNano()
+			b.stamps[path] = info.Mtim.Nano()
 		}
 		if d.IsDir() && !b.host.privileged {
-			return makeDir(filepath.Join(b.dir, path), info.Mode().Perm()|0o700)
+			return makeDir(filepath.Join(b.dir, path), mode.Perm()|0o700)
 		}
 		return nil
 	})

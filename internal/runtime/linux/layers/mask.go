@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // stampsName is the file of a base that tells when each of the host's
@@ -85,12 +87,12 @@ func (b *baseBuilder) hiddenSince(ctx context.Context) ([]string, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		info, err := os.Lstat(path)
-		switch {
+		var info unix.Stat_t
+		switch err := lstat(path, &info); {
 		case err != nil: // it is gone
-		case !public(info):
+		case !public(fileMode(info)):
 			hidden = append(hidden, path)
-		case info.ModTime().UnixNano() != changed:
+		case info.Mtim.Nano() != changed:
 			hidden = append(hidden, b.hiddenIn(path)...)
 		}
 	}
@@ -113,7 +115,7 @@ func (b *baseBuilder) hiddenIn(dir string) []string {
 		}
 		_, known := b.stamps[path]
 		switch {
-		case !public(info):
+		case !public(info.Mode()):
 			hidden = append(hidden, path)
 		case info.IsDir() && !known:
 			hidden = append(hidden, b.hiddenIn(path)...)

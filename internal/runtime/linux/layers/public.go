@@ -10,15 +10,39 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // public reports whether every user of the host may read a file.
-func public(info fs.FileInfo) bool {
+func public(mode fs.FileMode) bool {
 	need := fs.FileMode(0o004)
-	if info.IsDir() {
+	if mode.IsDir() {
 		need = 0o005
 	}
-	return info.Mode()&fs.ModeSymlink != 0 || info.Mode().Perm()&need == need
+	return mode&fs.ModeSymlink != 0 || mode.Perm()&need == need
+}
+
+// lstat is for all of the host's files. Of os.Lstat a test program notes every
+// name, and the go command resolves each of them, which takes minutes.
+func lstat(path string, info *unix.Stat_t) error {
+	for {
+		if err := unix.Lstat(path, info); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// fileMode is as much of a file's mode as public asks for.
+func fileMode(info unix.Stat_t) fs.FileMode {
+	mode := fs.FileMode(info.Mode) & fs.ModePerm
+	switch info.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		mode |= fs.ModeDir
+	case unix.S_IFLNK:
+		mode |= fs.ModeSymlink
+	}
+	return mode
 }
 
 // publicCopier copies what every user of the host may read.
@@ -51,7 +75,7 @@ func (c *publicCopier) copy(ctx context.Context, name string) error {
 		if err != nil {
 			return nil // gone
 		}
-		if c.skip(rel) || !public(info) {
+		if c.skip(rel) || !public(info.Mode()) {
 			if d.IsDir() {
 				return fs.SkipDir
 			}
@@ -75,7 +99,7 @@ func (c *publicCopier) parents(name string) error {
 		return err
 	}
 	info, err := os.Lstat(filepath.Join(c.from, name))
-	if err != nil || !info.IsDir() || !public(info) || c.skip(name) {
+	if err != nil || !info.IsDir() || !public(info.Mode()) || c.skip(name) {
 		return nil
 	}
 	return c.one(name, info)
