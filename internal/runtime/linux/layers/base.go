@@ -330,7 +330,7 @@ func (b *baseBuilder) unpackaged(paths []string) ([]string, error) {
 func (b *baseBuilder) hide(path string) error {
 	info, err := os.Lstat(path)
 	if err != nil {
-		return err
+		return ignoreNotExist(err)
 	}
 	if err := b.repeatParents(filepath.Dir(path)); err != nil {
 		return err
@@ -357,5 +357,5 @@ func (b *baseBuilder) repeatParents(path string) error {
 	if err := makeDir(at, 0o755); err != nil {
 		return err
 	}
-	return inherit(at, path)
+	return ignoreNotExist(inherit(at, path))
 }

@@ -70,7 +70,7 @@ func (s *Store) makeMask(ctx context.Context, base string) (*Workspace, error) {
 	}
 	b.dir = filepath.Join(w.Dir, maskName)
 	for _, path := range hidden {
-		err = errors.Join(err, ignoreNotExist(b.hide(path)))
+		err = errors.Join(err, b.hide(path))
 	}
 	if err != nil {
 		return nil, errors.Join(err, w.Remove())
@@ -124,6 +124,7 @@ func (b *baseBuilder) hiddenIn(dir string) []string {
 	return hidden
 }
 
+// ignoreNotExist is for what may have gone from the host since it was listed.
 func ignoreNotExist(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -115,7 +115,7 @@ func (c *publicCopier) one(name string, info fs.FileInfo) error {
 	case info.Mode()&fs.ModeSymlink != 0:
 		target, err := os.Readlink(from)
 		if err != nil {
-			return err
+			return ignoreNotExist(err)
 		}
 		if err := os.Symlink(target, to); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
@@ -128,8 +128,9 @@ func (c *publicCopier) one(name string, info fs.FileInfo) error {
 		return nil
 	}
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		if err := os.Lchown(to, int(stat.Uid), int(stat.Gid)); err != nil && !errors.Is(err, fs.ErrPermission) {
-			return err
+		err := os.Lchown(to, int(stat.Uid), int(stat.Gid))
+		if err != nil && !errors.Is(err, fs.ErrPermission) {
+			return ignoreNotExist(err)
 		}
 	}
 	return nil
