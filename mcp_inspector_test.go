@@ -110,6 +110,9 @@ func TestMCPWithTheProtocolsInspector(t *testing.T) {
 // TestSandboxToolsWithTheProtocolsInspector: a notebook's and a shell's. What
 // each tool does is tested without a start of Node for each call.
 func TestSandboxToolsWithTheProtocolsInspector(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the Inspector and Node are large")
+	}
 	t.Parallel()
 	inspector(t)
 	sandbox := startSandbox(t, seer.SandboxConfig{ExecutionMode: seer.ModeNotebook})
