@@ -119,7 +119,11 @@ func (s *Store) RemoveImage(id string) error {
 	if err != nil {
 		return fmt.Errorf("remove image: %w", err)
 	}
-	return s.sweepLayers()
+	rest, err := s.images()
+	if err != nil {
+		return fmt.Errorf("remove image: %w", err)
+	}
+	return s.sweepLayers(rest)
 }
 
 // Find returns the image that was pulled by a reference, or runtime.ErrNotFound.
@@ -172,35 +176,32 @@ func (s *Store) images() ([]Image, error) {
 }
 
 // sweepImages removes built images that the host has left behind, and with it
-// every program: the base that they were made on is gone.
-func (s *Store) sweepImages() error {
+// every program: the base that they were made on is gone. It returns the others.
+func (s *Store) sweepImages() ([]Image, error) {
 	all, err := s.images()
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var rest []Image
 	for _, img := range all {
-		if img.Kind != Built || img.Host == "" || img.Host == s.host.fingerprint {
-			continue
+		if img.Kind == Built && img.Host != "" && img.Host != s.host.fingerprint {
+			if _, err := os.Stat(s.path("bases", img.Host)); errors.Is(err, fs.ErrNotExist) {
+				if err := os.Remove(s.path("images", img.ID+".json")); err != nil {
+					return nil, err
+				}
+				continue
+			}
 		}
-		if _, err := os.Stat(s.path("bases", img.Host)); !errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err := os.Remove(s.path("images", img.ID+".json")); err != nil {
-			return err
-		}
+		rest = append(rest, img)
 	}
-	return nil
+	return rest, nil
 }
 
-// sweepLayers removes layers that neither an image nor a sandbox needs. The
-// store's lock is held exclusively.
-func (s *Store) sweepLayers() error {
-	all, err := s.images()
-	if err != nil {
-		return err
-	}
+// sweepLayers removes layers that neither one of the images, which are all, nor
+// a sandbox needs. The store's lock is held exclusively.
+func (s *Store) sweepLayers(images []Image) error {
 	needed := map[string]bool{}
-	for _, img := range all {
+	for _, img := range images {
 		for _, l := range img.Layers {
 			needed[l] = true
 		}

@@ -149,10 +149,11 @@ func (s *Store) sweep() error {
 	if err := s.sweepBases(); err != nil {
 		return err
 	}
-	if err := s.sweepImages(); err != nil {
+	images, err := s.sweepImages()
+	if err != nil {
 		return err
 	}
-	return s.sweepLayers()
+	return s.sweepLayers(images)
 }
 
 // sweepAbandoned removes a directory whose owner no longer lives.
