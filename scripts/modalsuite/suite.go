@@ -103,7 +103,7 @@ func (s *suite) prepare(ctx context.Context, dir string) error {
 	for _, argv := range [][]string{
 		{"go", "mod", "edit", "-module", "modalsuite"},
 		{"go", "get", "-t", s.pkg + "@" + s.version},
-		{"go", "test", "-c", "-o", s.test, s.pkg},
+		{"go", "test", "-c", "-vet=off", "-ldflags=-w", "-o", s.test, s.pkg},
 	} {
 		if err := command(ctx, dir, own, argv...); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
