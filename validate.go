@@ -274,8 +274,10 @@ func (v *validator) source(field, source string, wantDir bool) {
 	switch {
 	case err != nil && strings.HasPrefix(source, "~"):
 		v.problem(field, quoted(source), "no such %s; ~ stands for nothing here, so write the path in full", kindName(wantDir))
+	case errors.Is(err, fs.ErrNotExist):
+		v.problem(field, quoted(source), "no such %s on this machine", kindName(wantDir))
 	case err != nil:
-		v.problem(field, quoted(source), "no such %s on this machine: %v", kindName(wantDir), reason(err))
+		v.problem(field, quoted(source), "cannot be looked at: %v", reason(err))
 	case info.IsDir() && !wantDir:
 		v.problem(field, quoted(source), "is a directory; list it in LocalDirs")
 	case !info.IsDir() && wantDir:

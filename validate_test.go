@@ -194,7 +194,8 @@ func TestProblems(t *testing.T) {
 		"tag of ours":      {SandboxConfig{Tags: map[string]string{"seer.owner": "me"}}, nil, []string{`Tags["seer.owner"] = "me": tags that begin with "seer." are the SDK's own`}},
 		"mode":             {SandboxConfig{ExecutionMode: 7}, nil, []string{`ExecutionMode = ExecutionMode(7): use ModeCLI or ModeNotebook`}},
 
-		"file missing, D24":   {SandboxConfig{LocalFiles: []Mount{{"none", "/a"}}, LocalDirs: []Mount{{"none", "/b"}}}, nil, []string{`LocalFiles[0].Source = "none": no such file on this machine: no such file or directory`, `LocalDirs[0].Source = "none": no such directory on this machine: no such file or directory`}},
+		"file missing, D24":   {SandboxConfig{LocalFiles: []Mount{{"none", "/a"}}, LocalDirs: []Mount{{"none", "/b"}}}, nil, []string{`LocalFiles[0].Source = "none": no such file on this machine`, `LocalDirs[0].Source = "none": no such directory on this machine`}},
+		"file impossible":     {SandboxConfig{LocalFiles: []Mount{{"a\x00b", "/a"}}}, nil, []string{`LocalFiles[0].Source = "a\x00b": cannot be looked at: invalid argument`}},
 		"file in home":        {SandboxConfig{LocalFiles: []Mount{{"~/x", "/a"}}}, nil, []string{`LocalFiles[0].Source = "~/x": no such file; ~ stands for nothing here, so write the path in full`}},
 		"file unnamed":        {SandboxConfig{LocalFiles: []Mount{{"", ""}}}, nil, []string{`LocalFiles[0].Source = "": say which file of this machine`, `LocalFiles[0].Target = "": say where it goes in the sandbox, such as "/workspace/data"`}},
 		"directory as file":   {SandboxConfig{LocalFiles: []Mount{{"dir", "/a"}}}, nil, []string{`LocalFiles[0].Source = "dir": is a directory; list it in LocalDirs`}},
