@@ -27,6 +27,7 @@ type Endpoint struct {
 	Environment  string   // Modal environment; "" = the profile's
 	PlainTunnels bool     // tunnels answer http, not https
 	NoGPU        bool     // a GPU request is ErrNoGPU before anything is provisioned
+	NoApt        bool     // SystemPackages cannot be installed: the machine has no apt-get
 	Pythons      []string // the Python versions there are; nil = any
 
 	// Release is called when the last sandbox that used the endpoint has ended;
@@ -38,6 +39,8 @@ type backend struct {
 	name string
 	open func(context.Context) (Endpoint, error)
 	stop func() error
+
+	describe func() Endpoint // what is known before open; nil = nothing
 
 	mu       sync.Mutex
 	users    int
@@ -52,6 +55,15 @@ type backend struct {
 // call it: the local and seertest packages do.
 func NewBackend(name string, open func(context.Context) (Endpoint, error), stop func() error) Backend {
 	return Backend{&backend{name: name, open: open, stop: stop}}
+}
+
+// Describe says what is known of the backend's machine before anything is
+// connected to or started there: NoGPU, NoApt and Pythons of what describe
+// returns, so that [SandboxConfig.Validate] and [SandboxConfig.Plan] find what
+// Start would refuse. It returns the same Backend; call it before that is used.
+func (b Backend) Describe(describe func() Endpoint) Backend {
+	b.describe = describe
+	return b
 }
 
 // Modal is Modal itself. A token or environment given here goes before what

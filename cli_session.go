@@ -47,6 +47,9 @@ var _ Session = (*CLISession)(nil)
 // interpreter there. Workspace and opts may be nil. The sandbox's models are
 // left for the agent to load, which ModelInfoText tells it how. End the session with Close.
 func NewCLISession(ctx context.Context, sandbox *Sandbox, workspace *Workspace, opts *CLIOptions) (*CLISession, error) {
+	if _, err := sandbox.running(); err != nil {
+		return nil, fmt.Errorf("start session: %w", err)
+	}
 	s := &CLISession{sandbox: sandbox, env: map[string]string{}}
 	if opts != nil {
 		s.opts = *opts

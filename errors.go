@@ -53,6 +53,8 @@ type Problem struct {
 	Value   string // what stands there, quoted where it is text; "" where showing it helps nobody or gives away a secret
 	Message string // what would be right
 	Line    int    // line in File; 0 = unknown
+
+	err error // what it matches; nil = nothing but *ConfigError
 }
 
 // String is the problem in one line, without the file.
@@ -83,6 +85,17 @@ func (e *ConfigError) Error() string {
 		b.WriteString("\n  - " + e.place(p) + p.String())
 	}
 	return b.String()
+}
+
+// Unwrap returns what problems match beside *ConfigError, such as [ErrNoGPU].
+func (e *ConfigError) Unwrap() []error {
+	var errs []error
+	for _, p := range e.Problems {
+		if p.err != nil {
+			errs = append(errs, p.err)
+		}
+	}
+	return errs
 }
 
 func (e *ConfigError) place(p Problem) string {
@@ -198,13 +211,21 @@ func (e *StartError) Error() string {
 // Unwrap returns Err.
 func (e *StartError) Unwrap() error { return e.Err }
 
-const quotedLines = 20
+// What an error quotes of a log: lines, and bytes of them. The fields beside it
+// keep more.
+const (
+	quotedLines = 20
+	quotedBytes = 2000
+)
 
 // quotedTail is the end of a log as the indented lines under an error.
 func quotedTail(log string) string {
 	log = strings.TrimRight(log, " \t\r\n")
 	if log == "" {
 		return ""
+	}
+	if len(log) > quotedBytes {
+		log = "…" + strings.ToValidUTF8(log[len(log)-quotedBytes:], "")
 	}
 	lines := strings.Split(log, "\n")
 	if len(lines) > quotedLines {

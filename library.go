@@ -176,8 +176,8 @@ func (l Library) problems(field string) []Problem {
 	for _, name := range sorted(l.Env) {
 		if !variableName.MatchString(name) {
 			v.problem(atKey(field+".Env", name), "", variableRule)
-		} else if strings.ContainsRune(l.Env[name], 0) {
-			v.problem(atKey(field+".Env", name), "", "a value holds no NUL")
+		} else if message := unsendable(l.Env[name]); message != "" {
+			v.problem(atKey(field+".Env", name), "", "%s", message)
 		}
 	}
 	return v.problems

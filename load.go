@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -212,6 +213,21 @@ func unknownKey(key string, known map[string]reflect.Type) string {
 
 // parseJSON makes of a JSON text the tree that the same YAML text would give.
 func parseJSON(data []byte) (*yaml.Node, error) {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	if !utf8.Valid(data) {
+		line := 1 // of the first wrong byte; the decoder would put another character there
+		for text := data; len(text) > 0; {
+			r, size := utf8.DecodeRune(text)
+			if r == utf8.RuneError && size == 1 {
+				break
+			}
+			if r == '\n' {
+				line++
+			}
+			text = text[size:]
+		}
+		return nil, &ConfigError{Problems: []Problem{{Line: line, Message: "the file is no UTF-8 text"}}}
+	}
 	parser := jsonParser{data: data, decoder: json.NewDecoder(bytes.NewReader(data))}
 	parser.decoder.UseNumber()
 	root, err := parser.value()

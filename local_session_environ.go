@@ -1,7 +1,9 @@
 package seer
 
 import (
+	"cmp"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -22,7 +24,7 @@ var passedPrefixes = []string{"LC_", "XDG_", "CONDA_"}
 
 // localEnviron is the environment of a session's interpreter on this machine.
 func localEnviron(o LocalOptions, libraries string) ([]string, error) {
-	fromFile, err := readEnvFile(o.EnvFile)
+	secretFile, err := newSecretSource(o.EnvFile, cmp.Or(o.Logger, slog.Default()))
 	if err != nil {
 		return nil, err
 	}
@@ -32,23 +34,24 @@ func localEnviron(o LocalOptions, libraries string) ([]string, error) {
 	}
 	for _, pair := range inherited(o) {
 		name, value, _ := strings.Cut(pair, "=")
-		if _, secret := fromFile[name]; secret {
+		if name != "PYTHONPATH" && !passes(name) || secretFile.defines(name) {
 			continue
 		}
 		if name == "PYTHONPATH" && value != "" {
 			base[name] += string(os.PathListSeparator) + value
-		} else if passes(name) {
+		} else {
 			base[name] = value
 		}
 	}
 	secrets := map[string]string{}
 	for _, name := range o.Secrets {
-		value, ok := os.LookupEnv(name)
+		value, ok := secretFile.lookup(name)
 		if !ok {
-			value, ok = fromFile[name]
-		}
-		if !ok {
-			return nil, fmt.Errorf("secret %s is neither in the environment nor in .env: %w", name, ErrNotFound)
+			why := secretFile.trouble()
+			if why != "" {
+				why = " (" + why + ")"
+			}
+			return nil, fmt.Errorf("secret %s is neither in the environment nor in .env%s: %w", name, why, ErrNotFound)
 		}
 		secrets[name] = value
 	}

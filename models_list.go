@@ -76,7 +76,7 @@ func DeleteModel(ctx context.Context, name string, opts ...Option) error {
 // withCache calls f with the cache of the backend that the options choose.
 func withCache(ctx context.Context, opts []Option, f func(*modelcache.Cache) error) (err error) {
 	o := newOptions(opts)
-	lookup, err := newSecretLookup(o.envFile)
+	secrets, err := newSecretSource(o.envFile, o.logger)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func withCache(ctx context.Context, opts []Option, f func(*modelcache.Cache) err
 		return err
 	}
 	defer func() { err = errors.Join(err, backend.release()) }()
-	hub, err := newModelHub(client, lookup, backend.name, o.logger, nil)
+	hub, err := newModelHub(client, secrets.lookup, backend.name, o.logger, nil)
 	if err != nil {
 		return err
 	}

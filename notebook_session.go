@@ -30,6 +30,9 @@ var _ Session = (*NotebookSession)(nil)
 // and opts may be nil. The sandbox's models are loaded into variables, unless
 // the workspace says otherwise. End the session with Close.
 func NewNotebookSession(ctx context.Context, sandbox *Sandbox, workspace *Workspace, opts *NotebookOptions) (*NotebookSession, error) {
+	if _, err := sandbox.running(); err != nil {
+		return nil, fmt.Errorf("start session: %w", err)
+	}
 	if opts == nil {
 		opts = &NotebookOptions{}
 	}

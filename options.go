@@ -71,8 +71,11 @@ func WithProgress(report func(Event)) Option {
 }
 
 // WithEnvFile names the file that Secrets are looked up in after the process
-// environment. The default is .env in the working directory, if there is one;
-// a file named here must exist.
+// environment. The default is .env in the working directory, if there is one and
+// a name is not in the environment; a file named here must be readable. Values
+// are those that python-dotenv's load_dotenv(override=False) would set: quotes,
+// escapes, comments and ${NAME} included. A line that is no NAME=value is
+// skipped with a warning, and an error only for who needs its name.
 func WithEnvFile(path string) Option {
 	return func(o *options) { o.envFile = path }
 }

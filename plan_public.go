@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"os"
 	"slices"
 	"time"
 
@@ -103,17 +102,14 @@ type PlanCost struct {
 // It needs no account. A bad config is a *[ConfigError].
 func (c SandboxConfig) Plan(ctx context.Context, opts ...Option) (*Plan, error) {
 	s := NewSandbox(c, opts...)
-	lookup, err := newSecretLookup(s.opts.envFile)
+	secrets, err := newSecretSource(s.opts.envFile, s.opts.logger)
 	if err != nil {
 		return nil, err
 	}
-	backend, err := chooseBackend(s.opts)
+	backend, world, err := s.opts.judge(secrets)
 	if err != nil && !errors.Is(err, ErrNoBackend) {
 		return nil, err
 	}
-	local := err == nil && backend.name == "local"
-	s.opts.settlePrices(local)
-	world := validationEnv{lookup: lookup, stat: os.Stat, local: local, prices: s.opts.prices}
 	if problems := s.config.validate(world); len(problems) > 0 {
 		return nil, &ConfigError{Problems: problems}
 	}
@@ -126,7 +122,7 @@ func (c SandboxConfig) Plan(ctx context.Context, opts ...Option) (*Plan, error) 
 		Steps:     planSteps(inner.Steps),
 		Timeout:   inner.Timeout,
 	}
-	caches := s.openPlanCaches(ctx, backend, lookup)
+	caches := s.openPlanCaches(ctx, backend, secrets.lookup)
 	defer caches.close(ctx)
 	cached := caches.layers(ctx, inner)
 	for i, layer := range inner.Layers {
@@ -138,7 +134,7 @@ func (c SandboxConfig) Plan(ctx context.Context, opts ...Option) (*Plan, error) 
 	for _, repo := range inner.Repos {
 		p.Repos = append(p.Repos, PlanRepo{URL: repo.URL, Target: repo.Target, Branch: repo.Branch, Commit: repo.Commit, Install: repo.Install})
 	}
-	p.Models = planModels(ctx, lookup, inner.Volumes, caches.model)
+	p.Models = planModels(ctx, secrets.lookup, inner.Volumes, caches.model)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

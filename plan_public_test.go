@@ -1,6 +1,7 @@
 package seer_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -214,4 +215,38 @@ func TestPlanTellsWhichModelsAreThere(t *testing.T) {
 	config.Models = []seer.ModelConfig{{Name: "acme-labs/Secret-2B", Hidden: true}}
 	assert.NotEmpty(t, plan().Models[0].Problem)
 	assert.NotContains(t, strings.ToLower(plan().String()), "secret")
+}
+
+// What a backend's machine cannot give is said by whoever looks at the config,
+// before anything is started there.
+func TestTheWrongMachineIsSaidAtOnce(t *testing.T) {
+	started := false
+	backend := seer.NewBackend("local", func(context.Context) (seer.Endpoint, error) {
+		started = true
+		return seer.Endpoint{}, errors.New("no server")
+	}, nil).Describe(func() seer.Endpoint {
+		return seer.Endpoint{NoGPU: true, NoApt: true, Pythons: []string{"3.11"}}
+	})
+	for field, config := range map[string]seer.SandboxConfig{
+		"GPU":            {GPU: "A100"},
+		"PythonVersion":  {PythonVersion: "3.12"},
+		"SystemPackages": {SystemPackages: []string{"jq"}},
+	} {
+		_, planErr := config.Plan(t.Context(), seer.WithBackend(backend))
+		_, startErr := seer.NewSandbox(config, seer.WithBackend(backend)).Start(t.Context())
+		for _, err := range []error{config.Validate(seer.WithBackend(backend)), planErr, startErr} {
+			var bad *seer.ConfigError
+			require.ErrorAs(t, err, &bad, field)
+			require.Len(t, bad.Problems, 1)
+			assert.Equal(t, field, bad.Problems[0].Field)
+			assert.Equal(t, field == "GPU", errors.Is(err, seer.ErrNoGPU))
+		}
+	}
+	assert.False(t, started)
+
+	require.NoError(t, seer.SandboxConfig{GPU: "A100"}.Validate(seer.WithBackend(seer.Modal())))
+	server := seertest.NewServer(t)
+	require.ErrorIs(t, seer.SandboxConfig{GPU: "A100"}.Validate(seer.WithBackend(server.Backend())), seer.ErrNoGPU)
+	server.HandleExec(func(seertest.Exec) seertest.Result { return seertest.Result{} })
+	require.NoError(t, seer.SandboxConfig{GPU: "A100"}.Validate(seer.WithBackend(server.Backend())))
 }

@@ -76,6 +76,9 @@ func NewSandbox(config SandboxConfig, opts ...Option) *Sandbox {
 // program. It never restarts one. Its services run on with the tokens that they
 // have, unless [WithNewTokens] says otherwise.
 func FromID(ctx context.Context, sandboxID string, opts ...Option) (*Sandbox, error) {
+	if sandboxID == "" {
+		return nil, fmt.Errorf("connect to sandbox: no ID given: %w", ErrNotFound)
+	}
 	o := newOptions(opts)
 	s := &Sandbox{opts: o, events: &reporter{fn: o.progress}, phase: phaseStarting}
 	if err := s.attach(ctx, sandboxID); err != nil {
@@ -211,8 +214,12 @@ func (s *Sandbox) Logs(ctx context.Context) iter.Seq2[string, error] {
 
 // Terminate ends the sandbox and everything in it, and waits until it is gone.
 // It may be called again, and also when Start failed or never ran. It tries
-// even when ctx has ended already, for at most 30 seconds more.
+// even when ctx has ended already, for at most 30 seconds more. A nil Sandbox has
+// ended.
 func (s *Sandbox) Terminate(ctx context.Context) error {
+	if s == nil {
+		return nil
+	}
 	s.mu.Lock()
 	switch s.phase {
 	case phaseNew, phaseEnded:
@@ -254,6 +261,9 @@ func (s *Sandbox) hasEnded() bool {
 // again. On an embedded local backend it lives as
 // long as the program.
 func (s *Sandbox) Close() error {
+	if s == nil {
+		return nil
+	}
 	s.mu.Lock()
 	running := s.phase == phaseRunning
 	s.mu.Unlock()
@@ -280,7 +290,7 @@ func (s *Sandbox) leave(next phase) error {
 	}
 	s.phase = next
 	if next == phaseEnded && s.cause == nil {
-		s.cause = fmt.Errorf("by this program: %w", ErrTerminated)
+		s.cause = fmt.Errorf("%w: it was ended by this program", ErrTerminated)
 	}
 	s.mu.Unlock()
 	s.unkeep()
@@ -331,6 +341,9 @@ func (s *Sandbox) enterRunning() {
 
 // running returns the live sandbox, or why there is none.
 func (s *Sandbox) running() (*modalclient.Sandbox, error) {
+	if s == nil {
+		return nil, fmt.Errorf("use sandbox: it is nil: %w", ErrNotStarted)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch s.phase {

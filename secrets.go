@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"strings"
+	"sync"
 
-	"github.com/joho/godotenv"
+	"github.com/ajobi-uhc/seer-go/internal/dotenv"
 )
 
 const defaultEnvFile = ".env"
@@ -15,55 +17,79 @@ const defaultEnvFile = ".env"
 // secretLookup finds the value of a variable by its name.
 type secretLookup func(name string) (string, bool)
 
-// newSecretLookup looks in the process environment, then in envFile; "" means
-// .env of the working directory, if there is one. The file is read once and
-// never exported into the process. Its errors show nothing of its content.
-func newSecretLookup(envFile string) (secretLookup, error) {
-	values, err := readEnvFile(envFile)
+// secretSource knows the process environment, then a .env file, which is never
+// exported into the process. What it logs shows nothing of the file's content.
+type secretSource struct {
+	file func() (envFile, error) // read once, when somebody first needs it
+}
+
+// envFile is what a .env file holds.
+type envFile struct {
+	path   string
+	values map[string]string
+	broken []int // lines that are no statements
+}
+
+// newSecretSource looks in a file too; "" means .env of the working directory,
+// which matters only to who asks for a name that the environment lacks.
+func newSecretSource(path string, logger *slog.Logger) (*secretSource, error) {
+	if path == "" {
+		return &secretSource{file: sync.OnceValues(func() (envFile, error) {
+			file, err := readEnvFile(defaultEnvFile, logger)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				logger.Warn("secrets are looked up without the file .env of the working directory", "error", err)
+			}
+			return file, err
+		})}, nil
+	}
+	file, err := readEnvFile(path, logger)
 	if err != nil {
 		return nil, err
 	}
-	return func(name string) (string, bool) {
-		if value, ok := os.LookupEnv(name); ok {
-			return value, true
-		}
-		value, ok := values[name]
-		return value, ok
-	}, nil
+	return &secretSource{file: func() (envFile, error) { return file, nil }}, nil
 }
 
-func readEnvFile(path string) (map[string]string, error) {
-	optional := path == ""
-	if optional {
-		path = defaultEnvFile
+func (s *secretSource) lookup(name string) (string, bool) {
+	if value, ok := os.LookupEnv(name); ok {
+		return value, true
 	}
+	file, _ := s.file() // trouble tells
+	value, ok := file.values[name]
+	return value, ok
+}
+
+// defines reports whether the file gives a variable a value.
+func (s *secretSource) defines(name string) bool {
+	file, _ := s.file()
+	_, ok := file.values[name]
+	return ok
+}
+
+// trouble is what may be the reason why a name is not found; "" = nothing.
+func (s *secretSource) trouble() string {
+	file, err := s.file()
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return fmt.Sprintf("%s cannot be read: %v", defaultEnvFile, reason(err))
+	case len(file.broken) > 0:
+		lines := make([]string, len(file.broken))
+		for i, line := range file.broken {
+			lines[i] = fmt.Sprintf("%s:%d", file.path, line)
+		}
+		return "skipped, as no NAME=value: " + strings.Join(lines, ", ")
+	}
+	return ""
+}
+
+func readEnvFile(path string, logger *slog.Logger) (envFile, error) {
 	data, err := os.ReadFile(path)
-	if optional && errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
 	if err != nil {
-		return nil, fmt.Errorf("read secrets: %w", err)
+		return envFile{}, fmt.Errorf("read secrets: %w", err)
 	}
-	values, line := parseEnv(string(data))
-	if line > 0 {
-		return nil, fmt.Errorf("read secrets: %s:%d: not a NAME=value line, or a quote that never closes", path, line)
+	file := envFile{path: path}
+	file.values, file.broken = dotenv.Parse(string(data), os.LookupEnv)
+	for _, line := range file.broken {
+		logger.Warn("a line of an .env file is skipped: it is no NAME=value, or a quote never closes", "file", path, "line", line)
 	}
-	return values, nil
-}
-
-// parseEnv returns the variables of a .env text, or the line that is wrong.
-// godotenv's own errors quote the text, secrets included, so that they are
-// only asked where they begin: after the longest run of lines that parses.
-func parseEnv(text string) (values map[string]string, wrongLine int) {
-	values, err := godotenv.Unmarshal(text)
-	if err == nil {
-		return values, 0
-	}
-	lines := strings.SplitAfter(text, "\n")
-	for good := len(lines) - 1; good > 0; good-- {
-		if _, err := godotenv.Unmarshal(strings.Join(lines[:good], "")); err == nil {
-			return nil, good + 1
-		}
-	}
-	return nil, 1
+	return file, nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +21,9 @@ import (
 // or a *[StartError] that names the step: whatever the steps before it made has
 // been removed then. A Sandbox is started once.
 func (s *Sandbox) Start(ctx context.Context) (*Sandbox, error) {
+	if s == nil {
+		return nil, errors.New("start sandbox: it is nil; make one with NewSandbox")
+	}
 	s.mu.Lock()
 	if s.phase != phaseNew {
 		s.mu.Unlock()
@@ -57,11 +59,11 @@ func (s *Sandbox) undo(ctx context.Context, cause error) error {
 }
 
 func (s *Sandbox) start(ctx context.Context) error {
-	lookup, err := newSecretLookup(s.opts.envFile)
+	secrets, err := newSecretSource(s.opts.envFile, s.opts.logger)
 	if err != nil {
 		return err
 	}
-	env, err := s.validated(ctx, lookup)
+	env, err := s.validated(ctx, secrets)
 	if err != nil {
 		return err
 	}
@@ -70,7 +72,7 @@ func (s *Sandbox) start(ctx context.Context) error {
 			return err
 		}
 	}
-	l := &launch{Sandbox: s, plan: plan.New(s.planInput()), env: env, lookup: lookup}
+	l := &launch{Sandbox: s, plan: plan.New(s.planInput()), env: env, lookup: secrets.lookup}
 	if err := l.openHub(ctx); err != nil {
 		return err
 	}
@@ -80,14 +82,12 @@ func (s *Sandbox) start(ctx context.Context) error {
 
 // validated checks the config, against the backend too, connects to it, and
 // returns the sandbox's environment with the values of its secrets.
-func (s *Sandbox) validated(ctx context.Context, lookup secretLookup) (map[string]string, error) {
-	backend, err := chooseBackend(s.opts)
+func (s *Sandbox) validated(ctx context.Context, secrets *secretSource) (map[string]string, error) {
+	backend, world, err := s.opts.judge(secrets)
 	if err != nil && !errors.Is(err, ErrNoBackend) {
 		return nil, err
 	}
-	local := err == nil && backend.name == "local"
-	s.opts.settlePrices(local)
-	world := validationEnv{lookup: lookup, stat: os.Stat, local: local, prices: s.opts.prices, scoped: s.scoped}
+	world.scoped = s.scoped
 	if !s.copiesFiles() {
 		world.stat = nil
 	}
@@ -105,17 +105,14 @@ func (s *Sandbox) validated(ctx context.Context, lookup secretLookup) (map[strin
 	s.backend, s.client = backend, client
 	s.mu.Unlock()
 
-	if s.config.GPU != "" && endpoint.NoGPU {
-		return nil, fmt.Errorf("GPU %q: %w", s.config.GPU, ErrNoGPU)
-	}
-	world.pythons = endpoint.Pythons
+	world.place = endpoint
 	if problems := s.config.validate(world); len(problems) > 0 {
 		return nil, &ConfigError{Problems: problems}
 	}
 	env := make(map[string]string, len(s.config.Env)+len(s.config.Secrets))
 	maps.Copy(env, s.config.Env)
 	for _, name := range s.config.Secrets {
-		env[name], _ = lookup(name) // validate has found it
+		env[name], _ = secrets.lookup(name) // validate has found it
 	}
 	return env, nil
 }

@@ -18,29 +18,48 @@ import (
 // Validate finds everything that is wrong with the config and returns it as
 // one *[ConfigError], or nil. It reads the process environment, the .env file
 // and the names of local files, and neither connects nor provisions anything.
-// Start does the same first. What only the backend knows, such as the Python
-// versions of a machine, Start finds.
+// Start does the same first. Of the backend it asks
+// what is known without connecting, such as this machine's Python versions; what
+// only a running server knows, Start finds.
 func (c SandboxConfig) Validate(opts ...Option) error {
 	o := newOptions(opts)
-	lookup, err := newSecretLookup(o.envFile)
+	secrets, err := newSecretSource(o.envFile, o.logger)
 	if err != nil {
 		return err
 	}
-	backend, err := chooseBackend(o)
-	local := err == nil && backend.name == "local"
-	o.settlePrices(local)
-	env := validationEnv{lookup: lookup, stat: os.Stat, local: local, prices: o.prices}
+	_, env, err := o.judge(secrets)
+	if err != nil && !errors.Is(err, ErrNoBackend) {
+		return err
+	}
 	if problems := c.validate(env); len(problems) > 0 {
 		return &ConfigError{Problems: problems}
 	}
 	return nil
 }
 
+// judge says what a config is judged against before anything is connected to,
+// and by which backend; ErrNoBackend comes with an env that holds for all.
+func (o *options) judge(secrets *secretSource) (*backend, validationEnv, error) {
+	env := validationEnv{lookup: secrets.lookup, trouble: secrets.trouble, stat: os.Stat}
+	backend, err := chooseBackend(*o)
+	if err != nil && !errors.Is(err, ErrNoBackend) {
+		return nil, env, err
+	}
+	env.local = err == nil && backend.name == "local"
+	if err == nil && backend.describe != nil {
+		env.place = backend.describe()
+	}
+	o.settlePrices(env.local)
+	env.prices = o.prices
+	return backend, env, err
+}
+
 // validationEnv is what a config is judged against.
 type validationEnv struct {
 	lookup  secretLookup
+	trouble func() string                          // why a name may not be found; nil = no reason
 	stat    func(path string) (fs.FileInfo, error) // nil = nothing of this machine is copied
-	pythons []string                               // the versions that the backend has; nil = any
+	place   Endpoint                               // what is known of the backend's machine
 	prices  *Prices                                // what the backend asks for; nil = nothing
 	local   bool                                   // the backend is this machine
 	scoped  bool                                   // the sandbox will serve functions
@@ -61,6 +80,7 @@ func (c SandboxConfig) validate(env validationEnv) []Problem {
 	v.ports()
 	v.network()
 	v.tags()
+	v.texts()
 	return v.problems
 }
 
@@ -95,6 +115,8 @@ func (v *validator) resources() {
 		v.problem("GPU", quoted(c.GPU), "the count has a field of its own: write GPU %q and GPUCount %s", counted[1], counted[2])
 	} else if c.GPU != "" && !gpuShape.MatchString(c.GPU) {
 		v.problem("GPU", quoted(c.GPU), "write the type alone, such as \"A100\", \"H100\" or \"A100-80GB\"")
+	} else if c.GPU != "" && v.env.place.NoGPU {
+		v.problems = append(v.problems, Problem{Field: "GPU", Value: quoted(c.GPU), Message: ErrNoGPU.Error(), err: ErrNoGPU})
 	}
 	switch {
 	case c.GPUCount < 0:
@@ -122,11 +144,11 @@ const variableRule = "a variable's name is letters, digits and underscores, and 
 func (v *validator) variables() {
 	c := v.config
 	for _, name := range sorted(c.Env) {
-		switch {
+		switch value := c.Env[name]; {
 		case !variableName.MatchString(name):
 			v.problem(atKey("Env", name), "", variableRule)
-		case strings.ContainsRune(c.Env[name], 0):
-			v.problem(atKey("Env", name), "", "a variable's value has no NUL byte")
+		case refersTo(value, name):
+			v.problem(atKey("Env", name), "", "nothing expands $%s here: write the value in full, or extend the variable where a shell does it, as in export %s=/more:$%s", name, name, name)
 		}
 	}
 	for i, name := range c.Secrets {
@@ -145,9 +167,20 @@ func (v *validator) secret(field, name string) {
 		v.problem(field, "", "give the name of a variable, not its value: %s", variableRule)
 		return
 	}
-	if _, ok := v.env.lookup(name); !ok {
-		v.problem(field, quoted(name), "no such variable in the environment or the .env file; export it or add a line %s=... there", name)
+	if value, ok := v.env.lookup(name); ok {
+		if message := unsendable(value); message != "" {
+			v.problem(field, quoted(name), "the variable's value %s", message)
+		}
+		return
 	}
+	why := ""
+	if v.env.trouble != nil {
+		why = v.env.trouble()
+	}
+	if why != "" {
+		why = " (" + why + ")"
+	}
+	v.problem(field, quoted(name), "no such variable in the environment or the .env file%s; export it or add a line %s=... there", why, name)
 }
 
 func (v *validator) durations() {
@@ -169,6 +202,8 @@ func (v *validator) durations() {
 			v.problem(d.field, formatDuration(d.value), "a duration is not negative; 0 means the default")
 		case d.lifetime && d.value > maxTimeout:
 			v.problem(d.field, formatDuration(d.value), "a sandbox lives at most 24h; snapshot it and go on in another for longer work")
+		case d.value != 0 && d.value < time.Millisecond:
+			v.problem(d.field, formatDuration(d.value), "a number alone counts nanoseconds: write %d * time.Second in Go, or \"%ds\" in a file", int64(d.value), int64(d.value))
 		case d.lifetime && d.value%time.Second != 0:
 			v.problem(d.field, formatDuration(d.value), "write whole seconds")
 		}
@@ -309,10 +344,10 @@ func (v *validator) sandboxPath(field, target string) bool {
 	clean := path.Clean("/" + target)
 	before := len(v.problems)
 	switch {
+	case strings.ContainsRune(target, 0): // texts tells
+		return false
 	case target == "":
 		v.problem(field, `""`, "say where it goes in the sandbox, such as \"/workspace/data\"")
-	case strings.ContainsRune(target, 0):
-		v.problem(field, quoted(target), "a path has no NUL byte")
 	case !strings.HasPrefix(target, "/"):
 		v.problem(field, quoted(target), "write the path in full from the sandbox's root, such as %q", path.Join("/workspace", target))
 	case target != clean:

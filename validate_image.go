@@ -5,27 +5,17 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/ajobi-uhc/seer-go/internal/requirement"
 )
 
 var (
 	pythonShape = regexp.MustCompile(`^3\.[0-9]{1,2}(\.[0-9]{1,2})?$`)
 
-	// The grammar of pip requirements, far enough that nothing else passes:
-	// name[extras] version, ...; marker, or name @ URL, or a URL alone.
-	requirement = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?` + // name
-		`( *\[[A-Za-z0-9._, -]*\])?` + // extras
-		`( *(` + specifier + `( *, *` + specifier + `)*|\( *` + specifier + `( *, *` + specifier + `)* *\)))?` +
-		marker + `$`)
-	requirementURL = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?( *\[[A-Za-z0-9._, -]*\])? *@ *)?` +
-		`((?:(?:git|hg|svn|bzr)\+)?(?:https|http|ssh)://[A-Za-z0-9._~:/?#@!&=+,%\[\]-]+)` + marker + `$`)
+	// bareURL is what pip takes beside requirements with a name.
+	bareURL = regexp.MustCompile(`^(?:(?:git|hg|svn|bzr)\+)?(?:https|http|ssh)://[A-Za-z0-9._~:/?#@!&=+,%\[\]-]+$`)
 
 	aptPackage = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*[a-z0-9+](:[a-z0-9-]+)?(=[A-Za-z0-9.+:~-]+|/[a-z0-9-]+)?$`)
-)
-
-const (
-	specifier = `(===?|~=|!=|<=?|>=?) *[A-Za-z0-9.*+!_-]+`
-	marker    = `( *; *` + condition + `( +(and|or) +` + condition + `)*)?`
-	condition = `\(* *[A-Za-z_.'"0-9-]+ *(===?|~=|!=|<=?|>=?| in | not in ) *[A-Za-z0-9_.'" -]*[A-Za-z0-9_.'"] *\)*`
 )
 
 func (v *validator) image() {
@@ -38,6 +28,10 @@ func (v *validator) image() {
 		v.pipRequirement(at("NotebookPackages", i), name)
 	}
 	for i, name := range c.SystemPackages {
+		if v.env.place.NoApt {
+			v.problem("SystemPackages", "", "this machine has no apt-get to install them with: install them on the machine itself, leave them out, or use the Modal backend")
+			break
+		}
 		if !aptPackage.MatchString(name) {
 			v.problem(at("SystemPackages", i), quoted(name), "write one apt package, such as \"ffmpeg\", or with a version, \"ffmpeg=7:5.1\"")
 		}
@@ -48,11 +42,8 @@ func (v *validator) image() {
 }
 
 func (v *validator) command(field, command string) {
-	switch {
-	case strings.TrimSpace(command) == "":
+	if strings.TrimSpace(command) == "" {
 		v.problem(field, quoted(command), "write a bash command, or leave it out")
-	case strings.ContainsRune(command, 0):
-		v.problem(field, quoted(command), "a command has no NUL byte")
 	}
 }
 
@@ -62,8 +53,8 @@ func (v *validator) python() {
 	case version == "":
 	case !pythonShape.MatchString(version):
 		v.problem("PythonVersion", quoted(version), "write a version of Python 3, such as \"3.11\" or \"3.12.4\"")
-	case v.env.pythons != nil && !slices.ContainsFunc(v.env.pythons, func(there string) bool { return sameVersion(there, version) }):
-		v.problem("PythonVersion", quoted(version), "this machine has Python %s; ask for that, leave it empty, or use the Modal backend", strings.Join(v.env.pythons, ", "))
+	case v.env.place.Pythons != nil && !slices.ContainsFunc(v.env.place.Pythons, func(there string) bool { return sameVersion(there, version) }):
+		v.problem("PythonVersion", quoted(version), "this machine has Python %s; ask for that, leave it empty, or use the Modal backend", strings.Join(v.env.place.Pythons, ", "))
 	}
 }
 
@@ -73,22 +64,25 @@ func sameVersion(a, b string) bool {
 }
 
 func (v *validator) pipRequirement(field, text string) {
-	if match := requirementURL.FindStringSubmatch(text); match != nil {
-		if parsed, err := url.Parse(match[4]); err != nil {
+	address, ok := requirement.Parse(text)
+	if bare, fits := requirement.Parse("x @ " + text); fits && bareURL.MatchString(bare) {
+		address, ok = bare, true
+	}
+	switch {
+	case ok && address != "":
+		if parsed, err := url.Parse(address); err != nil {
 			v.problem(field, "", "the URL is malformed")
 		} else if _, password := parsed.User.Password(); password || parsed.User != nil && !strings.Contains(parsed.Scheme, "ssh") {
 			v.problem(field, "", "the URL holds a user name or token, which would end up in build logs; clone the repository with Repos and TokenEnv, and install it from there")
 		}
-		return
-	}
-	switch {
+	case ok:
 	case strings.Contains(text, "://"):
-		v.problem(field, "", "write name @ https://... or git+https://..., without spaces or shell characters in the URL")
+		v.problem(field, "", "write name @ https://... or git+https://..., without white space in the URL and with a space before a marker")
 	case strings.HasPrefix(text, "-"):
 		v.problem(field, quoted(text), "is an option of pip; list packages alone, and use SetupCommands for the rest")
 	case strings.HasPrefix(text, "."), strings.HasPrefix(text, "/"), strings.HasPrefix(text, "~"):
 		v.problem(field, quoted(text), "is a path; use Repos with Install for a package from source")
-	case !requirement.MatchString(text):
+	default:
 		v.problem(field, quoted(text), "write one pip requirement, such as \"torch\", \"torch>=2.4\" or \"transformers[torch]==4.44.0\"")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -21,9 +22,80 @@ func testEnv(t *testing.T) validationEnv {
 	require.NoError(t, os.Mkdir(filepath.Join(root, "dir"), 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(root, "file"), nil, 0o644))
 	return validationEnv{
-		lookup: func(name string) (string, bool) { return "hunter2", name == "TOKEN" },
-		stat:   func(path string) (fs.FileInfo, error) { return os.Stat(filepath.Join(root, path)) },
+		lookup: func(name string) (string, bool) {
+			value, ok := map[string]string{"TOKEN": "hunter2", "LATIN1": "hunter2\xff", "CUT": "hunter2\x00"}[name]
+			return value, ok
+		},
+		stat: func(path string) (fs.FileInfo, error) { return os.Stat(filepath.Join(root, path)) },
 	}
+}
+
+// Whatever text of a config is not UTF-8, however deep, is a problem with its
+// field; so is a NUL byte. Names of files may have any other byte.
+func TestNoTextIsSentThatCannotBe(t *testing.T) {
+	for bad, message := range map[string]string{"a\xffb": "is no UTF-8 text", "a\x00b": "holds a NUL byte"} {
+		for field, mutate := range textFields(reflect.TypeFor[SandboxConfig](), "") {
+			var config SandboxConfig
+			mutate(reflect.ValueOf(&config).Elem(), bad)
+			var told []string
+			for _, p := range config.validate(testEnv(t)) {
+				if p.Field == field && p.Message == message {
+					told = append(told, p.Message)
+				}
+			}
+			if strings.HasPrefix(field, "Local") && message == "is no UTF-8 text" {
+				assert.Empty(t, told, field)
+				continue
+			}
+			assert.Equal(t, []string{message}, told, "%s", field)
+		}
+	}
+}
+
+// textFields are the paths of all texts of a type, with what sets one of them.
+func textFields(of reflect.Type, path string) map[string]func(reflect.Value, string) {
+	fields := map[string]func(reflect.Value, string){}
+	add := func(name string, inner map[string]func(reflect.Value, string), step func(reflect.Value) (reflect.Value, func())) {
+		for below, set := range inner {
+			fields[name+below] = func(v reflect.Value, text string) {
+				next, done := step(v)
+				set(next, text)
+				done()
+			}
+		}
+	}
+	switch of.Kind() {
+	case reflect.String:
+		fields[""] = func(v reflect.Value, text string) { v.SetString(text) }
+	case reflect.Struct:
+		for i := range of.NumField() {
+			name := of.Field(i).Name
+			if path != "" {
+				name = "." + name
+			}
+			add(name, textFields(of.Field(i).Type, "inner"), func(v reflect.Value) (reflect.Value, func()) { return v.Field(i), func() {} })
+		}
+	case reflect.Slice:
+		add("[0]", textFields(of.Elem(), "inner"), func(v reflect.Value) (reflect.Value, func()) {
+			v.Set(reflect.MakeSlice(of, 1, 1))
+			return v.Index(0), func() {}
+		})
+	case reflect.Map:
+		add(`["K"]`, textFields(of.Elem(), "inner"), func(v reflect.Value) (reflect.Value, func()) {
+			item := reflect.New(of.Elem()).Elem()
+			return item, func() {
+				v.Set(reflect.MakeMap(of))
+				v.SetMapIndex(reflect.ValueOf("K"), item)
+			}
+		})
+	}
+	return fields
+}
+
+func TestConfigErrorMatchesWhatItsProblemsDo(t *testing.T) {
+	err := &ConfigError{Problems: SandboxConfig{GPU: "A100"}.validate(validationEnv{place: Endpoint{NoGPU: true}})}
+	require.ErrorIs(t, err, ErrNoGPU)
+	require.NotErrorIs(t, &ConfigError{Problems: SandboxConfig{GPUCount: -1}.validate(validationEnv{})}, ErrNoGPU)
 }
 
 func texts(problems []Problem) []string {
@@ -73,7 +145,9 @@ func TestValidConfigs(t *testing.T) {
 }
 
 func TestProblems(t *testing.T) {
-	local := func(env *validationEnv) { env.local, env.pythons = true, []string{"3.11", "3.13"} }
+	local := func(env *validationEnv) {
+		env.local, env.place = true, Endpoint{Pythons: []string{"3.11", "3.13"}, NoGPU: true, NoApt: true}
+	}
 	scoped := func(env *validationEnv) { env.scoped = true }
 	billed := func(env *validationEnv) {
 		env.prices = &Prices{AsOf: "2030-01", CPU: 1, GPUs: map[string]GPUPrice{"A100": {PerSecond: 2}}}
@@ -94,7 +168,7 @@ func TestProblems(t *testing.T) {
 		"timeout over a day":  {SandboxConfig{Timeout: 25 * time.Hour}, nil, []string{`Timeout = 25h: a sandbox lives at most 24h; snapshot it and go on in another for longer work`}},
 		"timeout negative":    {SandboxConfig{Timeout: -time.Second}, nil, []string{`Timeout = -1s: a duration is not negative; 0 means the default`}},
 		"timeout fraction":    {SandboxConfig{Timeout: 1500 * time.Millisecond}, nil, []string{`Timeout = 1.5s: write whole seconds`}},
-		"timeout plain 3600":  {SandboxConfig{Timeout: 3600}, nil, []string{`Timeout = 3.6µs: write whole seconds`}},
+		"timeout plain 3600":  {SandboxConfig{Timeout: 3600}, nil, []string{`Timeout = 3.6µs: a number alone counts nanoseconds: write 3600 * time.Second in Go, or "3600s" in a file`}},
 		"idle fraction":       {SandboxConfig{IdleTimeout: time.Millisecond}, nil, []string{`IdleTimeout = 1ms: write whole seconds`}},
 		"lifetime over a day": {SandboxConfig{MaxLifetime: 48 * time.Hour}, nil, []string{`MaxLifetime = 48h: a sandbox lives at most 24h; snapshot it and go on in another for longer work`}},
 		"budget negative":     {SandboxConfig{Budget: -1}, billed, []string{`Budget = -1: write US dollars above 0; 0 means no cap`}},
@@ -173,7 +247,7 @@ func TestProblems(t *testing.T) {
 		}},
 		"pip URL": {SandboxConfig{NotebookPackages: []string{"git+https://hunter2@github.com/org/repo", "git+https://github.com/org/repo | id"}}, nil, []string{
 			`NotebookPackages[0]: the URL holds a user name or token, which would end up in build logs; clone the repository with Repos and TokenEnv, and install it from there`,
-			`NotebookPackages[1]: write name @ https://... or git+https://..., without spaces or shell characters in the URL`,
+			`NotebookPackages[1]: write name @ https://... or git+https://..., without white space in the URL and with a space before a marker`,
 		}},
 		"apt": {SandboxConfig{SystemPackages: []string{"-y", "a b", "foo-", "x;id", ""}}, nil, []string{
 			`SystemPackages[0] = "-y": write one apt package, such as "ffmpeg", or with a version, "ffmpeg=7:5.1"`,
@@ -183,19 +257,30 @@ func TestProblems(t *testing.T) {
 			`SystemPackages[4] = "": write one apt package, such as "ffmpeg", or with a version, "ffmpeg=7:5.1"`,
 		}},
 		"setup": {SandboxConfig{SetupCommands: []string{"", "a\x00"}}, nil, []string{
-			`SetupCommands[0] = "": write a bash command, or leave it out`, `SetupCommands[1] = "a\x00": a command has no NUL byte`,
+			`SetupCommands[0] = "": write a bash command, or leave it out`, `SetupCommands[1] = "a\x00": holds a NUL byte`,
 		}},
 
 		"secret missing":   {SandboxConfig{Secrets: []string{"TOKEN", "HF_TOKEN"}}, nil, []string{`Secrets[1] = "HF_TOKEN": no such variable in the environment or the .env file; export it or add a line HF_TOKEN=... there`}},
 		"secret malformed": {SandboxConfig{Secrets: []string{"KEY=hunter2"}}, nil, []string{`Secrets[0]: give the name of a variable, not its value: a variable's name is letters, digits and underscores, and does not begin with a digit`}},
 		"secret and env":   {SandboxConfig{Secrets: []string{"TOKEN"}, Env: map[string]string{"TOKEN": "hunter2"}}, nil, []string{`Secrets[0] = "TOKEN": Env sets the same variable; list it in one of the two`}},
-		"env":              {SandboxConfig{Env: map[string]string{"1A": "hunter2", "B": "hunter2\x00"}}, nil, []string{`Env["1A"]: a variable's name is letters, digits and underscores, and does not begin with a digit`, `Env["B"]: a variable's value has no NUL byte`}},
-		"tags":             {SandboxConfig{Tags: map[string]string{"a b": "x", "c": strings.Repeat("x", 64), "d": ""}}, nil, []string{`Tags["a b"]: the key is malformed: a tag has 1 to 63 characters of A-Z, a-z, 0-9, '.', '_' and '-'`, `Tags["c"] = "` + strings.Repeat("x", 64) + `": a tag has 1 to 63 characters of A-Z, a-z, 0-9, '.', '_' and '-'`, `Tags["d"] = "": a tag has 1 to 63 characters of A-Z, a-z, 0-9, '.', '_' and '-'`}},
-		"tag of ours":      {SandboxConfig{Tags: map[string]string{"seer.owner": "me"}}, nil, []string{`Tags["seer.owner"] = "me": tags that begin with "seer." are the SDK's own`}},
-		"mode":             {SandboxConfig{ExecutionMode: 7}, nil, []string{`ExecutionMode = ExecutionMode(7): use ModeCLI or ModeNotebook`}},
+		"env":              {SandboxConfig{Env: map[string]string{"1A": "hunter2", "B": "hunter2\x00"}}, nil, []string{`Env["1A"]: a variable's name is letters, digits and underscores, and does not begin with a digit`, `Env["B"]: holds a NUL byte`}},
+		"secret not text":  {SandboxConfig{Secrets: []string{"LATIN1", "CUT"}}, nil, []string{`Secrets[0] = "LATIN1": the variable's value is no UTF-8 text`, `Secrets[1] = "CUT": the variable's value holds a NUL byte`}},
+		"env of itself": {SandboxConfig{Env: map[string]string{"PATH": "/opt/x/bin:$PATH", "LD_LIBRARY_PATH": "${LD_LIBRARY_PATH:+x}", "HASH": "$2b$PATH", "P": "$PATH"}}, nil, []string{
+			`Env["LD_LIBRARY_PATH"]: nothing expands $LD_LIBRARY_PATH here: write the value in full, or extend the variable where a shell does it, as in export LD_LIBRARY_PATH=/more:$LD_LIBRARY_PATH`,
+			`Env["PATH"]: nothing expands $PATH here: write the value in full, or extend the variable where a shell does it, as in export PATH=/more:$PATH`,
+		}},
+		"nanoseconds": {SandboxConfig{Timeout: 60, RPCTimeout: 600}, nil, []string{
+			`Timeout = 60ns: a number alone counts nanoseconds: write 60 * time.Second in Go, or "60s" in a file`,
+			`RPCTimeout = 600ns: a number alone counts nanoseconds: write 600 * time.Second in Go, or "600s" in a file`,
+		}},
+		"GPU here":    {SandboxConfig{GPU: "A100"}, local, []string{`GPU = "A100": ` + ErrNoGPU.Error()}},
+		"no apt":      {SandboxConfig{SystemPackages: []string{"jq", "git"}}, local, []string{`SystemPackages: this machine has no apt-get to install them with: install them on the machine itself, leave them out, or use the Modal backend`}},
+		"tags":        {SandboxConfig{Tags: map[string]string{"a b": "x", "c": strings.Repeat("x", 64), "d": ""}}, nil, []string{`Tags["a b"]: the key is malformed: a tag has 1 to 63 characters of A-Z, a-z, 0-9, '.', '_' and '-'`, `Tags["c"] = "` + strings.Repeat("x", 64) + `": a tag has 1 to 63 characters of A-Z, a-z, 0-9, '.', '_' and '-'`, `Tags["d"] = "": a tag has 1 to 63 characters of A-Z, a-z, 0-9, '.', '_' and '-'`}},
+		"tag of ours": {SandboxConfig{Tags: map[string]string{"seer.owner": "me"}}, nil, []string{`Tags["seer.owner"] = "me": tags that begin with "seer." are the SDK's own`}},
+		"mode":        {SandboxConfig{ExecutionMode: 7}, nil, []string{`ExecutionMode = ExecutionMode(7): use ModeCLI or ModeNotebook`}},
 
 		"file missing, D24":   {SandboxConfig{LocalFiles: []Mount{{"none", "/a"}}, LocalDirs: []Mount{{"none", "/b"}}}, nil, []string{`LocalFiles[0].Source = "none": no such file on this machine`, `LocalDirs[0].Source = "none": no such directory on this machine`}},
-		"file impossible":     {SandboxConfig{LocalFiles: []Mount{{"a\x00b", "/a"}}}, nil, []string{`LocalFiles[0].Source = "a\x00b": cannot be looked at: invalid argument`}},
+		"file impossible":     {SandboxConfig{LocalFiles: []Mount{{"a\x00b", "/a"}}}, nil, []string{`LocalFiles[0].Source = "a\x00b": holds a NUL byte`}},
 		"file in home":        {SandboxConfig{LocalFiles: []Mount{{"~/x", "/a"}}}, nil, []string{`LocalFiles[0].Source = "~/x": no such file; ~ stands for nothing here, so write the path in full`}},
 		"file unnamed":        {SandboxConfig{LocalFiles: []Mount{{"", ""}}}, nil, []string{`LocalFiles[0].Source = "": say which file of this machine`, `LocalFiles[0].Target = "": say where it goes in the sandbox, such as "/workspace/data"`}},
 		"directory as file":   {SandboxConfig{LocalFiles: []Mount{{"dir", "/a"}}}, nil, []string{`LocalFiles[0].Source = "dir": is a directory; list it in LocalDirs`}},
@@ -206,7 +291,7 @@ func TestProblems(t *testing.T) {
 		"two at one place":    {SandboxConfig{LocalFiles: []Mount{{"file", "/a"}}, LocalDirs: []Mount{{"dir", "/a"}}}, nil, []string{`LocalDirs[0].Target = "/a": LocalFiles[0] goes to the same place; give one of them another target`}},
 		"below a file":        {SandboxConfig{LocalFiles: []Mount{{"file", "/a"}, {"file", "/a/b"}}, LocalDirs: []Mount{{"dir", "/a/c"}, {"dir", "/ab"}}}, nil, []string{`LocalFiles[1].Target = "/a/b": LocalFiles[0] is a file, and this would lie below it; give one of them another target`, `LocalDirs[0].Target = "/a/c": LocalFiles[0] is a file, and this would lie below it; give one of them another target`}},
 		"repo and directory":  {SandboxConfig{LocalDirs: []Mount{{"dir", "/workspace/repo"}}, Repos: []RepoConfig{{URL: "org/repo"}}}, nil, []string{`Repos[0].Target = "/workspace/repo": LocalDirs[0] goes to the same place; give one of them another target`}},
-		"NUL in target":       {SandboxConfig{LocalFiles: []Mount{{"file", "/a\x00"}}}, nil, []string{`LocalFiles[0].Target = "/a\x00": a path has no NUL byte`}},
+		"NUL in target":       {SandboxConfig{LocalFiles: []Mount{{"file", "/a\x00"}}}, nil, []string{`LocalFiles[0].Target = "/a\x00": holds a NUL byte`}},
 		"target of many dots": {SandboxConfig{Repos: []RepoConfig{{URL: "org/repo", Target: "workspace"}}}, nil, []string{`Repos[0].Target = "workspace": write the path in full from the sandbox's root, such as "/workspace/workspace"`}},
 	} {
 		t.Run(name, func(t *testing.T) {

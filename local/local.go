@@ -57,7 +57,7 @@ func New(opts ...Option) seer.Backend {
 	for _, opt := range opts {
 		opt(s)
 	}
-	return seer.NewBackend("local", s.open, s.close)
+	return seer.NewBackend("local", s.open, s.close).Describe(describe)
 }
 
 type server struct {

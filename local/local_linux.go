@@ -29,9 +29,9 @@ func start(ctx context.Context, s settings) (*running, error) {
 		TokenID:      cmp.Or(s.tokenID, token("ak-")),
 		TokenSecret:  cmp.Or(s.tokenSecret, token("as-")),
 		PlainTunnels: true,
-		NoGPU:        true,
-		Pythons:      runtime.Pythons(),
 	}
+	machine := describe()
+	endpoint.NoGPU, endpoint.NoApt, endpoint.Pythons = machine.NoGPU, machine.NoApt, machine.Pythons
 	server, err := modalserver.New(modalserver.Config{
 		Runtime:        runtime,
 		Listen:         s.listen,
@@ -52,6 +52,12 @@ func start(ctx context.Context, s settings) (*running, error) {
 		certificate: server.Certificate(),
 		close:       func() error { return errors.Join(server.Close(), runtime.Close()) },
 	}, nil
+}
+
+// describe says what this machine has for sandboxes, without starting anything.
+func describe() seer.Endpoint {
+	pythons, apt := linux.Offers()
+	return seer.Endpoint{NoGPU: true, NoApt: !apt, Pythons: pythons}
 }
 
 func parseHosts(addresses []string) ([]netip.AddrPort, error) {

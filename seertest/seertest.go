@@ -47,7 +47,6 @@ type Server struct {
 	marked  map[string]context.CancelFunc // commands that run, by their mark
 	server  *modalserver.Server
 	runtime runtime.Runtime
-	pythons []string // nil = any
 }
 
 // Call is one RPC that a client made.
@@ -90,7 +89,7 @@ func NewServer(tb testing.TB, opts ...Option) *Server {
 	for _, opt := range opts {
 		opt(s)
 	}
-	s.backend = seer.NewBackend("local", s.open, s.close)
+	s.backend = seer.NewBackend("local", s.open, s.close).Describe(s.describe)
 	tb.Cleanup(s.finish)
 	return s
 }
@@ -157,14 +156,31 @@ func describe(request proto.Message) string {
 func (s *Server) open(context.Context) (seer.Endpoint, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	endpoint := seer.Endpoint{TokenID: "ak-" + rand.Text(), TokenSecret: "as-" + rand.Text(), PlainTunnels: true, NoGPU: s.script == nil}
+	endpoint := s.machine()
+	endpoint.TokenID, endpoint.TokenSecret, endpoint.PlainTunnels = "ak-"+rand.Text(), "as-"+rand.Text(), true
 	if s.server == nil {
 		if err := s.start(); err != nil {
 			return seer.Endpoint{}, fmt.Errorf("start seertest server: %w", err)
 		}
 	}
-	endpoint.ServerURL, endpoint.Pythons = s.server.URL(), s.pythons
+	endpoint.ServerURL = s.server.URL()
 	return endpoint, nil
+}
+
+func (s *Server) describe() seer.Endpoint {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.machine()
+}
+
+// machine is what the place of sandboxes has: everything, where commands are played.
+func (s *Server) machine() seer.Endpoint {
+	if s.script != nil {
+		return seer.Endpoint{}
+	}
+	machine := hostMachine()
+	machine.NoGPU = true
+	return machine
 }
 
 func (s *Server) start() error {
@@ -174,7 +190,7 @@ func (s *Server) start() error {
 		s.runtime = scripted.New(s.play)
 	} else {
 		var err error
-		if s.runtime, imageDir, s.pythons, err = hostRuntime(s.allow, logger); err != nil {
+		if s.runtime, imageDir, err = hostRuntime(s.allow, logger); err != nil {
 			return err
 		}
 	}

@@ -8,9 +8,9 @@ import (
 	"os"
 	"strings"
 
-	"github.com/joho/godotenv"
 	"github.com/spf13/cobra"
 
+	"github.com/ajobi-uhc/seer-go/internal/dotenv"
 	"github.com/ajobi-uhc/seer-go/local"
 )
 
@@ -77,9 +77,11 @@ func readSecrets(flags []string) (map[string]map[string]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read secret %s: %w", name, err)
 		}
-		if secrets[name], err = godotenv.UnmarshalBytes(text); err != nil { // its text quotes the file
-			return nil, fmt.Errorf("read secret %s: %s: not a list of NAME=value lines", name, file)
+		values, broken := dotenv.Parse(string(text), os.LookupEnv)
+		if len(broken) > 0 {
+			return nil, fmt.Errorf("read secret %s: %s:%d: no NAME=value, or a quote never closes", name, file, broken[0])
 		}
+		secrets[name] = values
 	}
 	return secrets, nil
 }

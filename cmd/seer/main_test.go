@@ -139,4 +139,7 @@ func TestWithoutAServerTheCommandSaysHowToGetOne(t *testing.T) {
 	r = invoke(t, []string{"SEER_BACKEND=local", "MODAL_TOKEN_ID=ak-x", "MODAL_TOKEN_SECRET=as-x"}, "ps")
 	assert.Equal(t, exitUnauthorized, r.code)
 	assert.Contains(t, r.stderr, "seer local serve")
+	r = invoke(t, []string{"SEER_BACKEND=cloud"}, "ps")
+	assert.Equal(t, exitUsage, r.code)
+	assert.Contains(t, r.stderr, "write auto, modal or local")
 }

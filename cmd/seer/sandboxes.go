@@ -24,6 +24,11 @@ var errEmbedded = errors.New("no backend that outlives this command: run `seer l
 // options say where the command's sandboxes are: on Modal, or a server that
 // MODAL_SERVER_URL names. Looking at a sandbox must not renew its lease.
 func options(cmd *cobra.Command) ([]seer.Option, error) {
+	switch choice := os.Getenv("SEER_BACKEND"); choice {
+	case "", "auto", "modal", "local":
+	default:
+		return nil, usageError{fmt.Errorf("SEER_BACKEND=%s: write auto, modal or local", choice)}
+	}
 	if os.Getenv("SEER_BACKEND") == "local" || !modalclient.HasCredentials() {
 		return nil, errEmbedded
 	}

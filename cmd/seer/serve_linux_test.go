@@ -260,7 +260,7 @@ func TestASecretsFileIsNotQuoted(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, []byte("hidden value\n"), 0o600))
 	r := invoke(t, nil, "local", "serve", "--dir", t.TempDir(), "--secret", "greeting="+file)
 	assert.Equal(t, exitFailure, r.code)
-	assert.Contains(t, r.stderr, "not a list of NAME=value lines")
+	assert.Contains(t, r.stderr, "env:1: no NAME=value")
 	assert.NotContains(t, r.stderr, "hidden")
 }
 

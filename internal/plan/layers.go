@@ -114,5 +114,5 @@ var (
 
 // projectName is the name in a requirement, written as package indexes compare it.
 func projectName(requirement string) string {
-	return strings.ToLower(separators.ReplaceAllString(nameOnly.FindString(requirement), "-"))
+	return strings.ToLower(separators.ReplaceAllString(nameOnly.FindString(strings.TrimSpace(requirement)), "-"))
 }

@@ -65,11 +65,20 @@ func interpreters() []interpreter {
 // Pythons lists the versions ("3.11") of the host's interpreters, the one that
 // stands in for others first.
 func (r *Runtime) Pythons() []string {
+	versions, _ := Offers()
+	return versions
+}
+
+// Offers says what the host's root file system has for sandboxes that stand on
+// it: the versions of Python, the one that stands in for others first, and
+// whether apt-get can install packages.
+func Offers() (pythons []string, apt bool) {
 	var versions []string
 	for _, i := range interpreters() {
 		versions = append(versions, i.version)
 	}
-	return versions
+	_, err := os.Stat("/usr/bin/apt-get")
+	return versions, err == nil
 }
 
 // python returns the image with an environment of a Python version.
