@@ -20,6 +20,7 @@ type modelVolume struct {
 	path   string // where it is mounted
 	commit string
 	files  []string
+	left   []LeftOut
 }
 
 // openHub prepares for the models of the plan and of the snapshot, if there are any.
@@ -64,22 +65,34 @@ func newModelVolume(cached *modelcache.Cached) modelVolume {
 	for _, f := range cached.Manifest.Files {
 		v.files = append(v.files, f.Path)
 	}
+	v.left = leftOut(cached.Manifest.LeftOut)
 	return v
 }
 
-// cacheModel is what a volume of the plan is to hold, and the bases that were
-// declared for it; none if it holds no adapter.
+func leftOut(files []huggingface.LeftOut) []LeftOut {
+	var out []LeftOut
+	for _, f := range files {
+		out = append(out, LeftOut{Path: f.Path, Bytes: f.Size, Why: f.Why})
+	}
+	return out
+}
+
+// cacheModel is what a volume of the plan is to hold, and the bases that its
+// own configuration has to agree with; none if it holds no adapter.
 func (s *Sandbox) cacheModel(volume plan.Volume) (model modelcache.Model, bases []string) {
 	model = modelcache.Model{
 		ID: volume.Repository, Revision: volume.Revision,
 		Include: volume.Include, Exclude: volume.Exclude, Hidden: volume.Hidden,
 	}
 	for _, m := range s.config.Models {
-		if m.IsPEFT && holds(volume, m.Name, m.Revision, m) && !slices.Contains(bases, m.BaseModel) {
+		if !m.IsPEFT || !holds(volume, m.Name, m.Revision, m) || slices.Contains(model.Conceal, m.BaseModel) {
+			continue
+		}
+		model.Conceal = append(model.Conceal, m.BaseModel)
+		if !m.ForceBase {
 			bases = append(bases, m.BaseModel)
 		}
 	}
-	model.Conceal = bases
 	return model, bases
 }
 
@@ -118,7 +131,7 @@ func (l *launch) mounts(ctx context.Context) ([]modalclient.Mount, error) {
 	for _, m := range l.plannedModels() {
 		own := l.volumeFor(m.Name, m.Revision, m)
 		h := ModelHandle{
-			Name: m.Name, VarName: m.varName(), Path: own.path, Revision: own.commit, Files: own.files, Volume: own.name,
+			Name: m.Name, VarName: m.varName(), Path: own.path, Revision: own.commit, Files: own.files, LeftOut: own.left, Volume: own.name,
 			Hidden: m.Hidden, IsPEFT: m.IsPEFT, LoadAsPEFT: m.LoadAsPEFT,
 		}
 		if m.IsPEFT {

@@ -13,20 +13,21 @@ import (
 
 // modelNotes are what this machine knows about cached models, beside what
 // their volumes tell.
-func modelNotes(backend string) (secret []byte, uses *modelcache.UseLog, err error) {
+func modelNotes(backend string) (secret []byte, uses *modelcache.UseLog, aliases *modelcache.AliasLog, err error) {
 	home := os.Getenv("SEER_HOME")
 	if home == "" {
 		cache, err := os.UserCacheDir()
 		if err != nil {
-			return nil, nil, fmt.Errorf("find a directory: %w; set SEER_HOME", err)
+			return nil, nil, nil, fmt.Errorf("find a directory: %w; set SEER_HOME", err)
 		}
 		home = filepath.Join(cache, "seer")
 	}
 	dir := filepath.Join(home, "models")
 	if secret, err = namingSecret(filepath.Join(dir, "secret")); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return secret, &modelcache.UseLog{Dir: filepath.Join(dir, "used", backend)}, nil
+	uses = &modelcache.UseLog{Dir: filepath.Join(dir, "used", backend)}
+	return secret, uses, &modelcache.AliasLog{Dir: filepath.Join(dir, "renamed")}, nil
 }
 
 // namingSecret is what the names of hidden models' volumes are made with. The

@@ -32,7 +32,7 @@ func newModelHub(client *modalclient.Client, lookup secretLookup, backend string
 	if err != nil {
 		return nil, err
 	}
-	secret, uses, err := modelNotes(backend)
+	secret, uses, aliases, err := modelNotes(backend)
 	if err != nil {
 		logger.Warn("notes on models cannot be kept: hidden models are cached for this program only", "error", err)
 	}
@@ -51,6 +51,7 @@ func newModelHub(client *modalclient.Client, lookup secretLookup, backend string
 		Namer:    namer,
 		Endpoint: inside,
 		Uses:     uses,
+		Aliases:  aliases,
 		Log:      logger,
 	}
 	return h, nil

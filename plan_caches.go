@@ -77,13 +77,14 @@ func (p *planCaches) layers(ctx context.Context, planned plan.Plan) []string {
 }
 
 // model says whether the model of a volume is there, whole, at a commit.
-func (p *planCaches) model(ctx context.Context, volume plan.Volume, commit string) string {
+func (p *planCaches) model(ctx context.Context, volume plan.Volume, repository, commit string) string {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	if p.hub == nil {
 		return PlanUnknown
 	}
 	model, _ := p.sandbox.cacheModel(volume)
+	model.Repository = repository
 	has, err := p.hub.cache.Has(ctx, model, commit)
 	switch {
 	case err != nil:

@@ -15,8 +15,9 @@ import (
 	"github.com/ajobi-uhc/seer-go/internal/plan"
 )
 
-// cachedModel says whether a volume has its model at a commit.
-type cachedModel = func(ctx context.Context, volume plan.Volume, commit string) string
+// cachedModel says whether a volume has its model at a commit. Repository is
+// what the hub calls it; "" = not known.
+type cachedModel = func(ctx context.Context, volume plan.Volume, repository, commit string) string
 
 // planModels asks the hub what the models consist of, and the cache whether
 // they are there.
@@ -56,11 +57,11 @@ func planModel(ctx context.Context, hub *huggingface.Client, volume plan.Volume,
 	repo, err := hub.Resolve(asking, volume.Repository, volume.Revision)
 	switch {
 	case err == nil:
-		m.Cached = cached(ctx, volume, repo.Commit)
+		m.Cached = cached(ctx, volume, repo.ID, repo.Commit)
 	case modelcache.IsCommit(volume.Revision):
-		m.Cached = cached(ctx, volume, volume.Revision)
+		m.Cached = cached(ctx, volume, "", volume.Revision)
 	}
-	var chosen []huggingface.File
+	var chosen huggingface.Selection
 	if err == nil {
 		m.Access = PlanYes
 		if !volume.Hidden {
@@ -69,6 +70,9 @@ func planModel(ctx context.Context, hub *huggingface.Client, volume plan.Volume,
 		filter := huggingface.Filter{Include: volume.Include, Exclude: volume.Exclude, NoDocs: volume.Hidden}
 		chosen, err = filter.Select(repo.Files)
 	}
+	if err == nil {
+		err = hub.CheckIndexes(asking, repo, chosen.Files)
+	}
 	if err != nil {
 		if errors.Is(err, huggingface.ErrGated) || errors.Is(err, huggingface.ErrUnauthorized) {
 			m.Access = PlanNo
@@ -76,7 +80,10 @@ func planModel(ctx context.Context, hub *huggingface.Client, volume plan.Volume,
 		m.Problem = problemOf(err, volume.Hidden)
 		return m
 	}
-	m.Files, m.Bytes = len(chosen), huggingface.Bytes(chosen)
+	m.Files, m.Bytes = len(chosen.Files), huggingface.Bytes(chosen.Files)
+	if !volume.Hidden {
+		m.LeftOut = leftOut(chosen.LeftOut)
+	}
 	if m.Cached != PlanYes {
 		m.Fetch = m.Bytes
 	}

@@ -43,16 +43,17 @@ type PlanLayer struct {
 
 // PlanModel is one repository of the hub that models need.
 type PlanModel struct {
-	Name      string   `json:"name"`      // "(hidden N)" for a hidden one
-	Variables []string `json:"variables"` // of the models that need it
-	Revision  string   `json:"revision"`  // commit on the hub; as declared when that is unknown
-	Bytes     int64    `json:"bytes"`     // in all; 0 = unknown
-	Files     int      `json:"files"`
-	From      string   `json:"from"`              // hub that it comes from
-	Cached    string   `json:"cached"`            // PlanYes = it is on its volume, whole
-	Fetch     int64    `json:"fetch"`             // bytes to download; 0 = none, or unknown
-	Access    string   `json:"access"`            // PlanYes, PlanNo (gated or private) or PlanUnknown
-	Problem   string   `json:"problem,omitempty"` // why the hub could not tell
+	Name      string    `json:"name"`      // "(hidden N)" for a hidden one
+	Variables []string  `json:"variables"` // of the models that need it
+	Revision  string    `json:"revision"`  // commit on the hub; as declared when that is unknown
+	Bytes     int64     `json:"bytes"`     // in all; 0 = unknown
+	Files     int       `json:"files"`
+	LeftOut   []LeftOut `json:"left_out,omitempty"` // of the repository; none for a hidden model
+	From      string    `json:"from"`               // hub that it comes from
+	Cached    string    `json:"cached"`             // PlanYes = it is on its volume, whole
+	Fetch     int64     `json:"fetch"`              // bytes to download; 0 = none, or unknown
+	Access    string    `json:"access"`             // PlanYes, PlanNo (gated or private) or PlanUnknown
+	Problem   string    `json:"problem,omitempty"`  // why the hub could not tell
 }
 
 // PlanRepo is one repository to clone.

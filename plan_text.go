@@ -14,6 +14,9 @@ func (p *Plan) String() string {
 	}
 	for _, m := range p.Models {
 		t.line("model", "%s", m)
+		for _, left := range leftOutByReason(m.LeftOut) {
+			t.line("  left out", "%s", left)
+		}
 	}
 	for _, r := range p.Repos {
 		t.line("repo", "%s", r)
@@ -65,6 +68,29 @@ func (m PlanModel) String() string {
 	default:
 		return text + fmt.Sprintf(": %d files, %s to fetch from %s unless cached", m.Files, formatSize(m.Fetch), m.From)
 	}
+}
+
+// leftOutByReason is a line for each reason, in the order of the first files.
+func leftOutByReason(files []LeftOut) []string {
+	const shown = 3 // names of a line
+	var reasons []string
+	names, bytes := map[string][]string{}, map[string]int64{}
+	for _, f := range files {
+		if bytes[f.Why] += f.Bytes; names[f.Why] == nil {
+			reasons = append(reasons, f.Why)
+		}
+		names[f.Why] = append(names[f.Why], f.Path)
+	}
+	lines := make([]string, len(reasons))
+	for i, why := range reasons {
+		all := names[why]
+		lines[i] = strings.Join(all[:min(shown, len(all))], ", ")
+		if more := len(all) - shown; more > 0 {
+			lines[i] += fmt.Sprintf(" and %d more", more)
+		}
+		lines[i] += fmt.Sprintf(", %s: %s", formatSize(bytes[why]), why)
+	}
+	return lines
 }
 
 // String is the repository in one line.

@@ -67,6 +67,9 @@ func pythonKeyword(name string) bool {
 }
 
 func (v *validator) peft(field string, m ModelConfig) {
+	if m.ForceBase && !m.IsPEFT {
+		v.problem(field+".ForceBase", "true", "only a PEFT adapter has a base model; set IsPEFT too, or remove it")
+	}
 	switch {
 	case m.IsPEFT && m.BaseModel == "":
 		v.problem(field+".BaseModel", `""`, "a PEFT adapter needs its base model; name it")

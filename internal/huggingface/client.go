@@ -35,7 +35,7 @@ type Client struct {
 
 // Repo is one model repository at one commit.
 type Repo struct {
-	ID      string // as asked for
+	ID      string // as the hub names it: a renamed repository answers to its old names too
 	Commit  string // what the revision meant when it was resolved
 	Gated   bool   // access has to be granted; Resolve has made sure that it was
 	Private bool
@@ -84,7 +84,7 @@ func (c *Client) Resolve(ctx context.Context, model, revision string) (*Repo, er
 	if err != nil {
 		return fail(err)
 	}
-	repo := &Repo{ID: model, Commit: info.SHA, Gated: bool(info.Gated), Private: info.Private, Files: files}
+	repo := &Repo{ID: info.name(model), Commit: info.SHA, Gated: bool(info.Gated), Private: info.Private, Files: files}
 	if repo.Gated {
 		if err := c.checkAccess(ctx, repo); err != nil {
 			return fail(err)

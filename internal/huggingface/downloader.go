@@ -40,8 +40,9 @@ type Order struct {
 	Volume   string // name of the volume, recorded so that no manifest vouches for another volume
 	Root     string // where the volume is mounted
 	Files    []File
-	Rehash   bool     // read every byte of an existing download again, instead of trusting the sizes
-	Conceal  []string // ids of models that no file may name afterwards; none = an ordinary download
+	LeftOut  []LeftOut // only recorded; none for a hidden model
+	Rehash   bool      // read every byte of an existing download again, instead of trusting the sizes
+	Conceal  []string  // ids of models that no file may name afterwards; none = an ordinary download
 
 	// Knobs; the zero values are the ones for real hubs.
 	Workers      int     // files fetched at once; 0 = 8
@@ -61,6 +62,7 @@ func (o Order) Line() ([]byte, error) {
 		"volume":        o.Volume,
 		"root":          o.Root,
 		"files":         o.Files,
+		"left_out":      o.LeftOut,
 		"rehash":        o.Rehash,
 		"conceal":       o.Conceal,
 		"workers":       cmp.Or(o.Workers, 8),

@@ -335,6 +335,7 @@ class Volume:
         manifest = {"format": FORMAT, "volume": self.spec["volume"]}
         if not self.concealer:
             manifest |= {"model": self.spec["repo"], "commit": self.spec["commit"], "revision": self.spec["revision"]}
+            manifest["left_out"] = self.spec.get("left_out") or []
         manifest["created"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         manifest["files"] = sorted(self.done.values(), key=lambda e: e["path"])
         write_atomically(self.manifest, json.dumps(manifest, indent=1).encode())

@@ -21,7 +21,6 @@ var (
 	ErrOffline          = errors.New("the hub cannot be reached")
 	ErrWrongBase        = errors.New("the adapter was made for another base model")
 	ErrInvalidAnswer    = errors.New("the hub's answer makes no sense")
-	ErrTooLarge         = errors.New("a file has more than the 50 GB that the hub serves over plain HTTP; leave it out with a pattern")
 
 	ErrStalled    = errors.New("the hub stopped sending")
 	ErrCorrupt    = errors.New("a file differs from what the hub announced")
@@ -69,7 +68,7 @@ func (e *Error) Hide(label string) *Error {
 // WithoutDetails returns err, or the bare error of this package in the place of
 // one whose text may name models or files.
 func WithoutDetails(err error) error {
-	for _, bare := range []error{ErrWrongBase, ErrInvalidAnswer, ErrAmbiguous, ErrSetAside, ErrTooLarge} {
+	for _, bare := range []error{ErrWrongBase, ErrInvalidAnswer, ErrAmbiguous, ErrSetAside, ErrEmpty, ErrIncomplete} {
 		if errors.Is(err, bare) {
 			return bare
 		}

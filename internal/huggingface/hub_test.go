@@ -187,6 +187,7 @@ func TestAdapterBase(t *testing.T) {
 	}{
 		"same":            {files: map[string][]byte{"adapter_config.json": []byte(`{"base_model_name_or_path": "Acme-Labs/sparrow-7b"}`)}},
 		"another":         {files: map[string][]byte{"adapter_config.json": []byte(`{"base_model_name_or_path": "acme-labs/Wren-7B"}`)}, fails: true},
+		"a former name":   {files: map[string][]byte{"adapter_config.json": []byte(`{"base_model_name_or_path": "acme-labs/Sparrow-7B-old"}`)}},
 		"a directory":     {files: map[string][]byte{"adapter_config.json": []byte(`{"base_model_name_or_path": "/home/me/base"}`)}},
 		"none":            {files: map[string][]byte{"adapter_config.json": []byte(`{"base_model_name_or_path": null}`)}},
 		"no adapter file": {files: map[string][]byte{"config.json": []byte(`{}`)}},
@@ -194,6 +195,7 @@ func TestAdapterBase(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			hub, client := newHub(t)
 			hub.Add(hubtest.Model{ID: "me/adapter", Files: test.files})
+			hub.Rename("acme-labs/Sparrow-7B-old", modelID)
 			repo, err := client.Resolve(t.Context(), "me/adapter", "")
 			require.NoError(t, err)
 			err = client.CheckBase(t.Context(), repo, modelID)

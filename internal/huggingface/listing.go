@@ -3,16 +3,21 @@ package huggingface
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // modelInfo is the part of the hub's answer about a model that we use.
 type modelInfo struct {
+	ID       string    `json:"id"`
 	SHA      string    `json:"sha"`
 	Gated    gate      `json:"gated"`
 	Private  bool      `json:"private"`
@@ -38,6 +43,14 @@ type gate bool
 func (g *gate) UnmarshalJSON(data []byte) error {
 	*g = gate(len(data) > 0 && data[0] == '"')
 	return nil
+}
+
+// name is what the hub calls the model that was asked for.
+func (m *modelInfo) name(asked string) string {
+	if m.ID == "" || !modelID.MatchString(m.ID) { // a mirror, say
+		return asked
+	}
+	return m.ID
 }
 
 // files converts the siblings; complete is false when the hub (a mirror, say)
@@ -157,7 +170,73 @@ func (c *Client) CheckBase(ctx context.Context, adapter *Repo, base string) erro
 	if !modelID.MatchString(own) || strings.EqualFold(own, base) {
 		return nil
 	}
+	ownName, err := c.repository(ctx, own)
+	if err != nil {
+		return err
+	}
+	baseName, err := c.repository(ctx, base)
+	if err != nil || strings.EqualFold(ownName, baseName) {
+		return err
+	}
 	return &Error{Op: "check adapter", Model: adapter.ID, Err: &BaseError{Own: own, Asked: base}}
+}
+
+// repository is the hub's present name of a model; its given name if the hub
+// does not know it, or not to this token.
+func (c *Client) repository(ctx context.Context, model string) (string, error) {
+	var info modelInfo
+	_, err := c.getJSON(ctx, "/api/models/"+escapePath(model), &info)
+	switch {
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrUnauthorized), errors.Is(err, ErrGated):
+		return model, nil
+	case err != nil:
+		return "", c.describe("resolve model", model, "", err)
+	}
+	return info.name(model), nil
+}
+
+// maxIndexes is how many indexes of weights one repository may have: each costs a request.
+const maxIndexes = 64
+
+// CheckIndexes is an [ErrIncomplete] when an index of weights among the chosen
+// files names a file that the repository does not have.
+func (c *Client) CheckIndexes(ctx context.Context, repo *Repo, chosen []File) error {
+	there := make(map[string]bool, len(repo.Files))
+	for _, f := range repo.Files {
+		there[f.Path] = true
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	indexes := 0
+	for _, f := range chosen {
+		if !weightsIndex.MatchString(f.Path) || indexes == maxIndexes {
+			continue
+		}
+		indexes++
+		group.Go(func() error { return c.checkIndex(groupCtx, repo, f.Path, there) })
+	}
+	return group.Wait()
+}
+
+var weightsIndex = regexp.MustCompile(`\.(safetensors|bin)\.index(\.\w+)?\.json$`)
+
+func (c *Client) checkIndex(ctx context.Context, repo *Repo, name string, there map[string]bool) error {
+	data, err := c.ReadFile(ctx, repo, name)
+	if err != nil {
+		return err
+	}
+	var index struct {
+		Files map[string]string `json:"weight_map"`
+	}
+	if err := json.Unmarshal(data, &index); err != nil {
+		return &Error{Op: "read " + name + " of model", Model: repo.ID, Err: fmt.Errorf("%w: %w", ErrInvalidAnswer, err)}
+	}
+	for _, weights := range index.Files {
+		if file := path.Join(path.Dir(name), weights); !there[file] {
+			return &Error{Op: "check model", Model: repo.ID, Err: fmt.Errorf("%w: %s names %s", ErrIncomplete, name, file)}
+		}
+	}
+	return nil
 }
 
 // modelID matches org/name, and the bare names of the first models.
@@ -168,7 +247,7 @@ var modelID = regexp.MustCompile(`^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$`)
 type BaseError struct{ Own, Asked string }
 
 func (e *BaseError) Error() string {
-	return fmt.Sprintf("%v: its configuration names %q, not %q", ErrWrongBase, e.Own, e.Asked)
+	return fmt.Sprintf("%v: its configuration names %q, not %q; set ForceBase (force_base) if it fits all the same", ErrWrongBase, e.Own, e.Asked)
 }
 
 func (e *BaseError) Unwrap() error { return ErrWrongBase }

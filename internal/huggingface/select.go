@@ -3,8 +3,6 @@ package huggingface
 import (
 	"errors"
 	"fmt"
-	"path"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -17,9 +15,11 @@ var ErrAmbiguous = errors.New("several weights to choose from; name one with an 
 // nobody gets unasked.
 var ErrSetAside = errors.New(`the only weights are training checkpoints or files for a single program, which are not taken by default; name them with an include pattern ("checkpoint-500/" is all of a folder)`)
 
-// maxFile is huggingface_hub's own limit, in bytes, without its protocol for
-// larger files.
-const maxFile = 50e9
+// ErrEmpty means that a repository holds nothing but documents and git's own files.
+var ErrEmpty = errors.New("the repository holds no model yet")
+
+// ErrIncomplete means that a repository lacks a part of its own weights.
+var ErrIncomplete = errors.New("the repository lacks a part of its weights")
 
 // Filter says which files of a repository are wanted. Patterns have the hub's
 // meaning: "*" crosses slashes, a trailing slash means everything below.
@@ -29,122 +29,122 @@ type Filter struct {
 	NoDocs  bool     // leave out model cards, licences, pictures and code, unless Include names them
 }
 
+// Selection divides the files of a repository.
+type Selection struct {
+	Files   []File    // to download, in the repository's order
+	LeftOut []LeftOut // all others, in the same order
+}
+
+// LeftOut is a file that is not downloaded.
+type LeftOut struct {
+	Path string `json:"path"`
+	Size int64  `json:"size"` // bytes
+	Why  string `json:"why"`
+}
+
+// Why a file is left out.
+const (
+	byPattern      = "the patterns leave it out"
+	isDocument     = "a document, which could name the hidden model"
+	isTraining     = "a trace of the training"
+	isExport       = "goes with an export"
+	isRepository   = "git's own"
+	isOriginal     = "the original checkpoint, beside the converted weights"
+	otherFormat    = "the same weights in another format"
+	otherPrecision = "the same weights in another precision"
+	isForProgram   = "for a single program"
+	isPipeline     = "a whole pipeline in one file, beside its parts"
+)
+
 // Select chooses the files to download. It is an [ErrAmbiguous] when the
 // repository holds nothing but several variants of the same weights, an
 // [ErrSetAside] when it has weights and the default would take none of them, an
-// [ErrFileNotFound] when nothing is left, and an [ErrTooLarge] when the
-// downloader could not fetch one of them.
-func (f Filter) Select(files []File) ([]File, error) {
-	var chosen []File
-	if len(f.Include) > 0 {
-		chosen = keep(files, func(p string) bool { return match(p, f.Include) && !match(p, f.Exclude) })
-	} else {
-		candidates := keep(files, func(p string) bool { return !match(p, f.Exclude) && (!f.NoDocs || !isDoc(p)) })
-		var err error
-		if chosen, err = oneFormat(candidates); err != nil {
-			return nil, err
-		}
+// [ErrEmpty] when it holds no model at all, an [ErrIncomplete] when one of
+// several numbered parts is missing, and an [ErrFileNotFound] when the patterns
+// leave nothing.
+func (f Filter) Select(files []File) (Selection, error) {
+	if isEmpty(files) {
+		return Selection{}, ErrEmpty
 	}
-	if len(chosen) == 0 {
-		return nil, fmt.Errorf("%w: the patterns leave nothing to download", ErrFileNotFound)
-	}
-	for _, f := range chosen {
-		if f.Size > maxFile {
-			return nil, fmt.Errorf("%w: %s", ErrTooLarge, f.Path)
-		}
-	}
-	return chosen, nil
-}
-
-// format is the kind of weights a file holds, best first.
-type format int
-
-const (
-	safetensors format = iota
-	pytorch
-	original // what the authors trained with, beside the converted weights
-	gguf
-	tensorflow
-	flax
-	onnx
-	other  // formats of single programs, never chosen by default
-	litter // traces of the training and the like, never chosen
-	none   // no weights: configuration, vocabularies, code, documents
-)
-
-var trainingFolder = regexp.MustCompile(`^(checkpoint-\d+|runs|logs)/`)
-
-// formats is tried in order: what a file is, the first matching line says.
-var formats = []struct {
-	pattern *regexp.Regexp
-	format  format
-}{
-	{regexp.MustCompile(`^(.*/)?(\.gitattributes|\.gitignore|training_args\.bin|optimizer\.(pt|bin)|scheduler\.(pt|bin)|rng_state.*\.pth|scaler\.pt|events\.out\.tfevents.*|openvino_(de)?tokenizer\..*)$`), litter},
-	{trainingFolder, litter},
-	{regexp.MustCompile(`^(coreml|openvino|metal|tensorrt|qnn)/|\.(mlmodel|mlpackage|ckpt|nemo|pdparams|engine|tflite|llamafile|mar|pte)(/|$)|(^|/)openvino_`), other},
-	{regexp.MustCompile(`^original/|(^|/)consolidated[^/]*\.(pth|pt|safetensors)$`), original},
-	{regexp.MustCompile(`^onnx/|\.onnx(_data[^/]*)?$`), onnx},
-	{regexp.MustCompile(`\.gguf$|(^|/)ggml[^/]*\.bin$`), gguf},
-	{regexp.MustCompile(`\.h5$|(^|/)tf_model[^/]*$|(^|/)saved_model\.pb$`), tensorflow},
-	{regexp.MustCompile(`\.msgpack$|(^|/)flax_model[^/]*$`), flax},
-	{regexp.MustCompile(`\.ot$`), other},
-	{regexp.MustCompile(`\.safetensors(\.index\.json)?$|\.safetensors\.index\.[^/]+\.json$`), safetensors},
-	{regexp.MustCompile(`\.(bin|pt|pth)$|\.bin\.index(\.[^/]+)?\.json$`), pytorch},
-}
-
-func formatOf(p string) format {
-	for _, f := range formats {
-		if f.pattern.MatchString(p) {
-			return f.format
-		}
-	}
-	return none
-}
-
-// oneFormat keeps the files without weights and, in each directory, the best
-// weights there are; the lesser formats count only in a repository that has
-// neither safetensors nor PyTorch files.
-func oneFormat(files []File) ([]File, error) {
-	byDir := map[string]format{} // best of the two usual formats in a directory
-	best := other
-	for _, f := range files {
-		kind := formatOf(f.Path)
-		if strings.HasSuffix(f.Path, ".json") {
-			continue // an index is no weights
-		}
-		best = min(best, kind)
-		if kind <= pytorch {
-			dir := path.Dir(f.Path)
-			if had, ok := byDir[dir]; !ok || kind < had {
-				byDir[dir] = kind
-			}
-		}
-	}
-	var weights []string
-	chosen := keep(files, func(p string) bool {
-		kind := formatOf(p)
+	var s Selection
+	var candidates []File
+	for _, file := range files {
 		switch {
-		case kind == none:
-			return true
-		case best <= pytorch:
-			return kind <= pytorch && kind == byDir[path.Dir(p)] && !isVariant(p, files)
-		case kind == best && kind < other:
-			weights = append(weights, p)
-			return true
+		case len(f.Include) > 0 && !match(file.Path, f.Include), match(file.Path, f.Exclude):
+			s.leaveOut(file, byPattern)
+		case len(f.Include) > 0:
+			s.Files = append(s.Files, file)
+		case f.NoDocs && isDoc(file.Path):
+			s.leaveOut(file, isDocument)
+		default:
+			candidates = append(candidates, file)
 		}
-		return false
-	})
-	if best == other {
+	}
+	if len(f.Include) == 0 {
+		if err := s.takeOneFormat(candidates); err != nil {
+			return Selection{}, err
+		}
+	}
+	if len(s.Files) == 0 {
+		return Selection{}, fmt.Errorf("%w: the patterns leave nothing to download", ErrFileNotFound)
+	}
+	slices.SortStableFunc(s.LeftOut, func(a, b LeftOut) int { return strings.Compare(a.Path, b.Path) })
+	return s, partsMissing(s.Files, files)
+}
+
+func (s *Selection) leaveOut(f File, why string) {
+	s.LeftOut = append(s.LeftOut, LeftOut{Path: f.Path, Size: f.Size, Why: why})
+}
+
+// takeOneFormat takes the files without weights and, of each weights, one
+// format in the usual precision. The lesser formats count only in a repository
+// that has neither safetensors nor PyTorch files.
+func (s *Selection) takeOneFormat(files []File) error {
+	best := bestRole(files)
+	sets, pipelines := weightSets(files), pipelineFolders(files)
+	var taken []string // weights of the lesser formats
+	for _, f := range files {
+		role := roleOf(f.Path)
+		switch {
+		case role == noWeights:
+			s.Files = append(s.Files, f)
+		case best <= pytorch && role <= pytorch:
+			if why := sets.spare(f.Path); why != "" {
+				s.leaveOut(f, why)
+			} else if pipelines.whole(f.Path) {
+				s.leaveOut(f, isPipeline)
+			} else {
+				s.Files = append(s.Files, f)
+			}
+		case role == best && role < programFile:
+			s.Files = append(s.Files, f)
+			taken = append(taken, f.Path)
+		default:
+			s.leaveOut(f, role.why())
+		}
+	}
+	if best == programFile {
 		if aside := setAside(files); len(aside) > 0 {
-			return nil, fmt.Errorf("%w: %s", ErrSetAside, strings.Join(aside, ", "))
+			return fmt.Errorf("%w: %s", ErrSetAside, strings.Join(aside, ", "))
 		}
 	}
 	if best == gguf || best == onnx {
-		if variants := distinct(weights); len(variants) > 1 {
-			return nil, fmt.Errorf("%w: %s", ErrAmbiguous, strings.Join(variants, ", "))
+		if variants := distinct(taken); len(variants) > 1 {
+			return fmt.Errorf("%w: %s", ErrAmbiguous, strings.Join(variants, ", "))
 		}
 	}
-	return chosen, nil
+	return nil
+}
+
+// bestRole is the best format of weights among files; programFile if there is none to choose.
+func bestRole(files []File) role {
+	best := programFile
+	for _, f := range files {
+		if !strings.HasSuffix(f.Path, ".json") { // an index is no weights
+			best = min(best, roleOf(f.Path))
+		}
+	}
+	return best
 }
 
 // setAside returns include patterns for the weights among files that are not in
@@ -152,8 +152,8 @@ func oneFormat(files []File) ([]File, error) {
 func setAside(files []File) []string {
 	var patterns []string
 	for _, f := range files {
-		inner := trainingFolder.ReplaceAllString(f.Path, "")
-		if formatOf(inner) > other || strings.HasSuffix(f.Path, ".json") {
+		inner := trainingFolder.ReplaceAllString(f.Path, "$1")
+		if roleOf(inner) > programFile || strings.HasSuffix(f.Path, ".json") {
 			continue
 		}
 		pattern := f.Path
@@ -167,46 +167,36 @@ func setAside(files []File) []string {
 	return patterns
 }
 
-var (
-	variantName  = regexp.MustCompile(`^(.*?)\.(?:fp16|bf16|fp32|non_ema|8bit)(?:-\d+-of-\d+)?\.(safetensors|bin)$`)
-	variantIndex = regexp.MustCompile(`^(.*?)\.(safetensors|bin)\.index\.(?:fp16|bf16|fp32)\.json$`)
-)
-
-// isVariant reports whether a file belongs to a variant (model.fp16.safetensors)
-// of weights that the same directory has in the usual precision.
-func isVariant(p string, files []File) bool {
-	m := variantName.FindStringSubmatch(p)
-	if m == nil {
-		m = variantIndex.FindStringSubmatch(p)
-	}
-	return m != nil && slices.ContainsFunc(files, func(f File) bool {
-		return f.Path == m[1]+"."+m[2] || strings.HasPrefix(f.Path, m[1]+"-0") && strings.HasSuffix(f.Path, "."+m[2])
-	})
-}
-
-var shard = regexp.MustCompile(`-\d{5}-of-\d{5}|_data[^/]*$`)
-
 // distinct returns the paths with the parts of one whole counted once.
 func distinct(paths []string) []string {
 	var out []string
 	for _, p := range paths {
-		if whole := shard.ReplaceAllString(p, ""); !slices.Contains(out, whole) {
+		if whole := shardOrData.ReplaceAllString(p, ""); !slices.Contains(out, whole) {
 			out = append(out, whole)
 		}
 	}
 	return out
 }
 
-var docs = regexp.MustCompile(`(?i)(^|/)(readme|licen[cs]e|notice|copying|use_policy|acceptable_use|changelog|citation)[^/]*$|\.(md|rst|pdf|png|jpe?g|gif|svg|webp|mp4|ipynb|py)$`)
-
-func isDoc(p string) bool { return docs.MatchString(p) }
-
-func keep(files []File, wanted func(path string) bool) []File {
-	var out []File
+// partsMissing is an [ErrIncomplete] when a chosen file is one of several
+// numbered parts ("-00001-of-00004") of which the repository lacks one.
+func partsMissing(chosen, files []File) error {
+	there := make(map[string]bool, len(files))
 	for _, f := range files {
-		if wanted(f.Path) {
-			out = append(out, f)
+		there[f.Path] = true
+	}
+	checked := map[string]bool{}
+	for _, f := range chosen {
+		m := part.FindStringSubmatch(f.Path)
+		if m == nil || checked[m[1]+m[3]+m[4]] {
+			continue
+		}
+		checked[m[1]+m[3]+m[4]] = true
+		for n := 1; n <= number(m[3]); n++ {
+			if name := fmt.Sprintf("%s-%05d-of-%s%s", m[1], n, m[3], m[4]); !there[name] {
+				return fmt.Errorf("%w: %s", ErrIncomplete, name)
+			}
 		}
 	}
-	return out
+	return nil
 }

@@ -45,8 +45,14 @@ func TestSelectTypicalListings(t *testing.T) {
 					return
 				}
 				require.NoError(t, err)
-				assert.Equal(t, want, paths(got))
-				t.Logf("%s: %d of %d MB", listing.Name, huggingface.Bytes(got)>>20, huggingface.Bytes(files)>>20)
+				assert.Equal(t, want, paths(got.Files))
+				told := paths(got.Files)
+				for _, left := range got.LeftOut {
+					assert.NotEmpty(t, left.Why, left.Path)
+					told = append(told, left.Path)
+				}
+				assert.ElementsMatch(t, paths(files), told, "every file is either taken or left out for a reason")
+				t.Logf("%s: %d of %d MB", listing.Name, huggingface.Bytes(got.Files)>>20, huggingface.Bytes(files)>>20)
 			})
 		}
 	}
@@ -77,7 +83,7 @@ func TestSelectPatterns(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			assert.Equal(t, test.want, strings.Join(paths(got), " "))
+			assert.Equal(t, test.want, strings.Join(paths(got.Files), " "))
 		})
 	}
 }
@@ -97,7 +103,7 @@ func TestSelectSaysWhereTheOnlyWeightsAre(t *testing.T) {
 		for _, pattern := range strings.Split(test.patterns, ", ") {
 			got, err := huggingface.Filter{Include: []string{pattern}}.Select(files)
 			require.NoError(t, err)
-			assert.NotEmpty(t, got)
+			assert.NotEmpty(t, got.Files)
 		}
 	}
 }
@@ -115,18 +121,77 @@ func TestSelectTakesWhatHasNoWeights(t *testing.T) {
 	} {
 		got, err := huggingface.Filter{Exclude: test.exclude}.Select(named(strings.Fields(test.files)...))
 		require.NoError(t, err, test.files)
-		assert.Equal(t, test.want, strings.Join(paths(got), " "))
+		assert.Equal(t, test.want, strings.Join(paths(got.Files), " "))
 	}
 }
 
-func TestSelectRefusesWhatCannotBeFetched(t *testing.T) {
-	files := []huggingface.File{{Path: "all.safetensors", Size: 50e9 + 1}, {Path: "model.safetensors", Size: 50e9}}
-	_, err := huggingface.Filter{}.Select(files)
-	require.ErrorIs(t, err, huggingface.ErrTooLarge)
-	assert.ErrorContains(t, err, "all.safetensors")
-	got, err := huggingface.Filter{Exclude: []string{"all*"}}.Select(files)
+func TestSelectSaysWhy(t *testing.T) {
+	got, err := huggingface.Filter{Exclude: []string{"vocab.txt"}, NoDocs: true}.Select(named(
+		".gitattributes", "README.md", "config.json", "model.safetensors", "model.fp16.safetensors", "pytorch_model.bin", "tf_model.h5",
+		"original/consolidated.00.pth", "checkpoint-5/optimizer.pt", "sparrow.nemo", "vocab.txt"))
 	require.NoError(t, err)
-	assert.Len(t, got, 1)
+	assert.Equal(t, []string{"config.json", "model.safetensors"}, paths(got.Files))
+	why := map[string]string{}
+	for _, left := range got.LeftOut {
+		why[left.Path] = left.Why
+	}
+	assert.Equal(t, map[string]string{
+		".gitattributes":               "git's own",
+		"README.md":                    "a document, which could name the hidden model",
+		"model.fp16.safetensors":       "the same weights in another precision",
+		"pytorch_model.bin":            "the same weights in another format",
+		"tf_model.h5":                  "the same weights in another format",
+		"original/consolidated.00.pth": "the original checkpoint, beside the converted weights",
+		"checkpoint-5/optimizer.pt":    "a trace of the training",
+		"sparrow.nemo":                 "for a single program",
+		"vocab.txt":                    "the patterns leave it out",
+	}, why)
+}
+
+// Weights are left out only where the same weights are taken in another form.
+func TestSelectDropsOnlyTwins(t *testing.T) {
+	for _, extension := range []string{".bin", ".pt", ".pth"} {
+		for _, stem := range []string{"projector", "voices/af", "speaker-embeddings", "model_extra", "head.2"} {
+			got, err := huggingface.Filter{}.Select(named("model.safetensors", stem+extension))
+			require.NoError(t, err)
+			assert.Equal(t, []string{"model.safetensors", stem + extension}, paths(got.Files))
+			twin := stem + ".safetensors"
+			got, err = huggingface.Filter{}.Select(named("model.safetensors", stem+extension, twin))
+			require.NoError(t, err)
+			assert.Equal(t, []string{"model.safetensors", twin}, paths(got.Files))
+		}
+	}
+}
+
+// Whatever is taken, a model with usual precision is there whole in one format.
+func TestSelectKeepsTheUsualPrecision(t *testing.T) {
+	for files, want := range map[string]string{
+		"pytorch_model.bin model.fp16.safetensors":                       "pytorch_model.bin",
+		"model.fp16.safetensors model.bf16.safetensors":                  "model.fp16.safetensors model.bf16.safetensors",
+		"model.fp16.safetensors pytorch_model.fp16.bin":                  "model.fp16.safetensors",
+		"model-fp16.safetensors model.safetensors model_fp16.bin":        "model.safetensors",
+		"m.fp8_e4m3fn.safetensors m-00001-of-00001.safetensors":          "m-00001-of-00001.safetensors",
+		"pytorch_model.bin.index.json pytorch_model-00001-of-00001.bin":  "pytorch_model.bin.index.json pytorch_model-00001-of-00001.bin",
+		"pytorch_model.bin.index.json model.safetensors":                 "model.safetensors",
+		"model.safetensors.index.json model-00001-of-00001.safetensors":  "model.safetensors.index.json model-00001-of-00001.safetensors",
+		"model.safetensors.index.fp16.json model.safetensors model.onnx": "model.safetensors",
+	} {
+		got, err := huggingface.Filter{}.Select(named(strings.Fields(files)...))
+		require.NoError(t, err, files)
+		assert.Equal(t, want, strings.Join(paths(got.Files), " "))
+	}
+}
+
+func TestSelectRefusesWhatIsNoModel(t *testing.T) {
+	for _, files := range []string{"", ".gitattributes", ".gitattributes README.md LICENSE.txt"} {
+		_, err := huggingface.Filter{}.Select(named(strings.Fields(files)...))
+		require.ErrorIs(t, err, huggingface.ErrEmpty, files)
+	}
+	_, err := huggingface.Filter{}.Select(named("config.json", "model-00001-of-00003.safetensors", "model-00003-of-00003.safetensors"))
+	require.ErrorIs(t, err, huggingface.ErrIncomplete)
+	assert.ErrorContains(t, err, "model-00002-of-00003.safetensors")
+	_, err = huggingface.Filter{Include: []string{"*00003*"}}.Select(named("model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors", "model-00003-of-00003.safetensors"))
+	assert.NoError(t, err, "a part may be asked for")
 }
 
 func named(names ...string) []huggingface.File {

@@ -29,6 +29,7 @@ type Cache struct {
 	// Endpoint is the hub's base URL where downloads run; "" = as Hub has it.
 	Endpoint string
 	Uses     *UseLog       // nil = last uses are not recorded
+	Aliases  *AliasLog     // nil = what the hub calls a repository is asked each time
 	Lease    time.Duration // 0 = DefaultLease
 	Log      *slog.Logger  // nil = silent
 }
@@ -84,6 +85,7 @@ func (c *Cache) Used(ctx context.Context, volume string) {
 }
 
 func (c *Cache) ensure(ctx context.Context, req Request) (*Cached, error) {
+	req.Model = c.known(req.Model)
 	m := req.Model
 	if IsCommit(m.Revision) && len(req.Bases) == 0 && !req.Rehash {
 		// A commit is what it is; the hub would have nothing to add.
@@ -98,6 +100,9 @@ func (c *Cache) ensure(ctx context.Context, req Request) (*Cached, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.Repository = repo.ID
+	req.Model = m
+	c.learn(ctx, m)
 	for _, base := range req.Bases {
 		if err := c.Hub.CheckBase(ctx, repo, base); err != nil {
 			return nil, err
@@ -110,7 +115,10 @@ func (c *Cache) ensure(ctx context.Context, req Request) (*Cached, error) {
 	if state == touched || state == damaged {
 		req.notify(Event{Phase: Repairing})
 	}
-	files, err := m.filter().Select(repo.Files)
+	selected, err := m.filter().Select(repo.Files)
+	if err == nil {
+		err = c.Hub.CheckIndexes(ctx, repo, selected.Files)
+	}
 	if m.Hidden {
 		err = huggingface.WithoutDetails(err) // the names of files hold the model's
 	}
@@ -124,9 +132,14 @@ func (c *Cache) ensure(ctx context.Context, req Request) (*Cached, error) {
 	}
 	volume := c.Namer.Volume(m, repo.Commit)
 	path := c.Namer.MountPath(m)
+	leftOut := selected.LeftOut
+	if m.Hidden {
+		leftOut = nil
+	}
 	line, err := huggingface.Order{
 		Endpoint: cmp.Or(c.Endpoint, c.Hub.Endpoint, huggingface.DefaultEndpoint), Token: c.Hub.Token,
-		Repo: m.ID, Commit: repo.Commit, Revision: m.revision(), Volume: volume, Root: path, Files: files,
+		Repo: repo.ID, Commit: repo.Commit, Revision: m.revision(), Volume: volume, Root: path,
+		Files: selected.Files, LeftOut: leftOut,
 		Rehash: req.Rehash || state != missing, Conceal: m.concealed(),
 		StallSeconds: req.Order.StallSeconds, Retries: req.Order.Retries, PauseSeconds: req.Order.PauseSeconds,
 	}.Line()
@@ -139,10 +152,29 @@ func (c *Cache) ensure(ctx context.Context, req Request) (*Cached, error) {
 	})
 }
 
+// known adds what the hub called a model's repository when it was asked last.
+func (c *Cache) known(m Model) Model {
+	if m.Repository == "" {
+		m.Repository = c.Aliases.Repository(m.ID)
+	}
+	return m
+}
+
+// learn records what the hub calls a repository that was asked for by another
+// name. The volumes of hidden models go by the names that were declared.
+func (c *Cache) learn(ctx context.Context, m Model) {
+	if m.Hidden || m.repository() == m.ID && c.Aliases.Repository(m.ID) == m.ID {
+		return
+	}
+	if err := c.Aliases.learn(m.ID, m.repository()); err != nil {
+		c.log().WarnContext(ctx, "name of a repository not recorded", "err", err)
+	}
+}
+
 // Has reports whether a model is complete on its volume at a commit, so that
 // Ensure would download nothing. It asks the store alone.
 func (c *Cache) Has(ctx context.Context, m Model, commit string) (bool, error) {
-	_, state, err := c.look(ctx, m, commit)
+	_, state, err := c.look(ctx, c.known(m), commit)
 	return state == intact, err
 }
 

@@ -365,6 +365,11 @@ func TestErrorsBeforeAnySandbox(t *testing.T) {
 	gguf := map[string][]byte{"sparrow-q4.gguf": nil, "sparrow-q8.gguf": nil}
 	training := map[string][]byte{"config.json": nil, "checkpoint-500/sparrow.safetensors": nil, "acme-sparrow.ckpt": nil}
 	adapter := map[string][]byte{"adapter_config.json": []byte(`{"base_model_name_or_path": "` + robinID + `"}`)}
+	indexed := map[string][]byte{
+		"model.safetensors":                 nil,
+		"part/sparrow.safetensors":          nil,
+		"part/model.safetensors.index.json": []byte(`{"weight_map": {"a": "sparrow.safetensors", "b": "model.safetensors"}}`),
+	}
 	for name, test := range map[string]struct {
 		model hubtest.Model
 		bases []string
@@ -374,6 +379,10 @@ func TestErrorsBeforeAnySandbox(t *testing.T) {
 		"gated":     {model: hubtest.Model{ID: sparrowID, Gated: "auto", Files: sparrow(1)}, want: huggingface.ErrGated},
 		"ambiguous": {model: hubtest.Model{ID: sparrowID, Files: gguf}, want: huggingface.ErrAmbiguous},
 		"training":  {model: hubtest.Model{ID: sparrowID, Files: training}, want: huggingface.ErrSetAside},
+		"empty":     {model: hubtest.Model{ID: sparrowID, Files: map[string][]byte{".gitattributes": nil, "README.md": nil}}, want: huggingface.ErrEmpty},
+		"part":      {model: hubtest.Model{ID: sparrowID, Files: map[string][]byte{"sparrow-00002-of-00002.safetensors": nil}}, want: huggingface.ErrIncomplete},
+		"index":     {model: hubtest.Model{ID: sparrowID, Files: indexed}, want: huggingface.ErrIncomplete},
+		"no index":  {model: hubtest.Model{ID: sparrowID, Files: map[string][]byte{"model.safetensors": nil, "model.safetensors.index.json": []byte("<html>")}}, want: huggingface.ErrInvalidAnswer},
 		"base":      {model: hubtest.Model{ID: sparrowID, Files: adapter}, bases: []string{robinID, wrenID}, want: huggingface.ErrWrongBase},
 	} {
 		for _, hidden := range []bool{false, true} {
@@ -392,6 +401,57 @@ func TestErrorsBeforeAnySandbox(t *testing.T) {
 				}
 				assert.Empty(t, h.started())
 			})
+		}
+	}
+}
+
+// A repository has one volume, by whichever of its names it is declared.
+func TestRenamedRepository(t *testing.T) {
+	t.Parallel()
+	hub, h := hubtest.NewServer(t), newHost(t)
+	commit := hub.Add(hubtest.Model{ID: sparrowID, Files: sparrow(1)})
+	const former = "sparrow"
+	hub.Rename(former, sparrowID)
+	aliases := &modelcache.AliasLog{Dir: t.TempDir()}
+	var volumes, paths []string
+	for _, id := range []string{former, sparrowID, former} {
+		p := newProgram(t, hub, h)
+		p.Aliases = aliases
+		cached, err := p.get(t.Context(), modelcache.Model{ID: id})
+		require.NoError(t, err)
+		volumes, paths = append(volumes, cached.Volume), append(paths, cached.MountPath)
+	}
+	assert.Len(t, h.started(), 1)
+	assert.Equal(t, []string{volumes[0], volumes[0], volumes[0]}, volumes)
+	assert.Equal(t, []string{"/models/sparrow", "/models/acme-labs--Sparrow-7B", "/models/sparrow"}, paths, "a path is known before the hub is asked")
+
+	hub.Fail(hubtest.Fault{Status: http.StatusServiceUnavailable})
+	for _, revision := range []string{"", commit} {
+		p := newProgram(t, hub, h)
+		p.Aliases = aliases
+		cached, err := p.get(t.Context(), modelcache.Model{ID: former, Revision: revision})
+		require.NoError(t, err, "without the hub, by the name that it gave before")
+		assert.Equal(t, volumes[0], cached.Volume)
+	}
+}
+
+// What was left out is known as long as what was fetched.
+func TestLeftOutIsRecorded(t *testing.T) {
+	t.Parallel()
+	hub := hubtest.NewServer(t)
+	files := sparrow(1)
+	files["pytorch_model.bin"] = []byte("sparrow")
+	hub.Add(hubtest.Model{ID: sparrowID, Files: files})
+	for _, hidden := range []bool{false, true} {
+		h := newHost(t)
+		for range 2 {
+			cached, err := newProgram(t, hub, h).get(t.Context(), modelcache.Model{ID: sparrowID, Hidden: hidden})
+			require.NoError(t, err)
+			if hidden {
+				assert.Empty(t, cached.Manifest.LeftOut)
+				continue
+			}
+			assert.Equal(t, []huggingface.LeftOut{{Path: "pytorch_model.bin", Size: 7, Why: "the same weights in another format"}}, cached.Manifest.LeftOut)
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"time"
+
+	"github.com/ajobi-uhc/seer-go/internal/huggingface"
 )
 
 // ManifestPath is where on its volume a model's manifest is.
@@ -16,13 +18,14 @@ const manifestFormat = 1
 // Manifest says what a volume holds. The downloader writes it last and
 // atomically, so that a volume that has one is complete.
 type Manifest struct {
-	Format   int            `json:"format"`
-	Volume   string         `json:"volume"`             // the volume it was written for
-	Model    string         `json:"model,omitempty"`    // "" = hidden
-	Commit   string         `json:"commit,omitempty"`   // "" = hidden
-	Revision string         `json:"revision,omitempty"` // as it was asked for first; "" = hidden
-	Created  time.Time      `json:"created"`
-	Files    []ManifestFile `json:"files"`
+	Format   int                   `json:"format"`
+	Volume   string                `json:"volume"`             // the volume it was written for
+	Model    string                `json:"model,omitempty"`    // "" = hidden
+	Commit   string                `json:"commit,omitempty"`   // "" = hidden
+	Revision string                `json:"revision,omitempty"` // as it was asked for first; "" = hidden
+	Created  time.Time             `json:"created"`
+	Files    []ManifestFile        `json:"files"`
+	LeftOut  []huggingface.LeftOut `json:"left_out,omitempty"` // of the repository; none = hidden, or written before it was recorded
 }
 
 // ManifestFile is one file as it is on the volume.

@@ -14,10 +14,12 @@ import (
 
 // Model is what a program wants to have: one model at one revision.
 type Model struct {
-	ID       string // "google/gemma-2-9b"
-	Revision string // branch, tag or commit; "" = main
-	Include  []string
-	Exclude  []string
+	ID string // "google/gemma-2-9b", as it was declared
+	// Repository is what the hub calls it now, which names its volume; "" = ID.
+	Repository string
+	Revision   string // branch, tag or commit; "" = main
+	Include    []string
+	Exclude    []string
 	// Hidden keeps the model's id, organisation and repository name out of the
 	// volume, its name and its mount path. What loading takes stays: model_type,
 	// architectures and the like, the names of tensors, and the vocabulary.
@@ -40,12 +42,18 @@ func (m Model) filter() huggingface.Filter {
 	return huggingface.Filter{Include: m.Include, Exclude: m.Exclude, NoDocs: m.Hidden}
 }
 
+func (m Model) repository() string { return cmp.Or(m.Repository, m.ID) }
+
 // concealed lists the ids that the model's files may not contain.
 func (m Model) concealed() []string {
 	if !m.Hidden {
 		return nil
 	}
-	return append([]string{m.ID}, m.Conceal...)
+	ids := append([]string{m.ID}, m.Conceal...)
+	if m.repository() != m.ID {
+		ids = append(ids, m.repository())
+	}
+	return ids
 }
 
 var commitHash = regexp.MustCompile(`^[0-9a-f]{40}$`)

@@ -53,9 +53,9 @@ func (n Namer) Volume(m Model, commit string) string {
 
 // family is what the names of a model's volumes at all commits begin with.
 func family(m Model) string {
-	hash := digest(m.ID, m.Include, m.Exclude)
+	hash := digest(m.repository(), m.Include, m.Exclude)
 	room := maxName - len(plainPrefix) - 2*(hashSize+1)
-	slug, _ := slugify(m.ID)
+	slug, _ := slugify(m.repository())
 	return plainPrefix + strings.Trim(slug[:min(room, len(slug))], "-._") + "-" + hash + "-"
 }
 
@@ -73,10 +73,11 @@ func (n Namer) MountPath(m Model) string {
 	return path
 }
 
-// keyed is 128 bits in hex.
+// keyed is 128 bits in hex. It goes by the names that were declared, which are
+// known when the hub is not.
 func (n Namer) keyed(use, at string, m Model) string {
 	mac := hmac.New(sha256.New, n.secret)
-	mac.Write(encode(use, at, m.concealed(), m.Include, m.Exclude))
+	mac.Write(encode(use, at, append([]string{m.ID}, m.Conceal...), m.Include, m.Exclude))
 	return hex.EncodeToString(mac.Sum(nil)[:16])
 }
 

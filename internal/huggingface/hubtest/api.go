@@ -22,6 +22,11 @@ func (s *Server) serveHub(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	full := strings.TrimPrefix(r.URL.EscapedPath(), "/")
+	if present, ok := s.present(full); ok {
+		w.Header().Set("Location", "/"+present+"?"+r.URL.RawQuery)
+		w.WriteHeader(http.StatusTemporaryRedirect)
+		return
+	}
 	rest, isAPI := strings.CutPrefix(full, "api/models/")
 	switch {
 	case isAPI && strings.Contains(rest, "/tree/"):
@@ -41,6 +46,20 @@ func (s *Server) serveHub(w http.ResponseWriter, r *http.Request) {
 	default:
 		fail(w, http.StatusNotFound, "", "Sorry, we can't find the page you are looking for.")
 	}
+}
+
+// present is a path with the former ID of a model replaced.
+func (s *Server) present(full string) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for former, present := range s.renamed {
+		for _, prefix := range []string{"api/models/", ""} {
+			if rest, ok := strings.CutPrefix(full, prefix+former); ok && (rest == "" || rest[0] == '/') {
+				return prefix + present + rest, true
+			}
+		}
+	}
+	return "", false
 }
 
 // fail answers as the hub does: clients go by the headers, not by the body.

@@ -30,6 +30,7 @@ type Server struct {
 	mu       sync.Mutex
 	models   map[string]*model
 	tokens   map[string][]string // token -> models it may see
+	renamed  map[string]string   // old ID -> present one
 	faults   []*Fault
 	requests []*Request
 	served   int64
@@ -79,7 +80,7 @@ func NewServer(tb testing.TB) *Server {
 
 // Start starts a hub that runs until Close.
 func Start() *Server {
-	s := &Server{closing: make(chan struct{}), models: map[string]*model{}, tokens: map[string][]string{}}
+	s := &Server{closing: make(chan struct{}), models: map[string]*model{}, tokens: map[string][]string{}, renamed: map[string]string{}}
 	s.hub = httptest.NewServer(s.record(false, s.serveHub))
 	s.cdn = httptest.NewServer(s.record(true, s.serveCDN))
 	s.URL, s.CDNURL = s.hub.URL, s.cdn.URL
@@ -121,6 +122,13 @@ func (s *Server) Add(m Model) (commit string) {
 	had.commits[commit] = m.Files
 	had.refs["main"] = commit
 	return commit
+}
+
+// Rename makes a former ID of a model lead to the present one, as the hub does.
+func (s *Server) Rename(former, present string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.renamed[former] = present
 }
 
 // Tag makes a name (a branch or a tag) stand for a commit of a model.

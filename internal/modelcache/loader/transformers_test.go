@@ -66,7 +66,7 @@ func download(t *testing.T, hub *hubtest.Server, id string) string {
 	require.NoError(t, err)
 	root := t.TempDir()
 	order, err := huggingface.Order{
-		Endpoint: hub.URL, Repo: id, Commit: repo.Commit, Volume: "v", Root: root, Files: files,
+		Endpoint: hub.URL, Repo: id, Commit: repo.Commit, Volume: "v", Root: root, Files: files.Files,
 		Conceal: []string{id, "acme-labs/Sparrow-7B"},
 	}.Line()
 	require.NoError(t, err)
