@@ -195,6 +195,7 @@ func TestAdapterBase(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			hub, client := newHub(t)
 			hub.Add(hubtest.Model{ID: "me/adapter", Files: test.files})
+			hub.Add(hubtest.Model{ID: modelID, Files: map[string][]byte{"config.json": nil}})
 			hub.Rename("acme-labs/Sparrow-7B-old", modelID)
 			repo, err := client.Resolve(t.Context(), "me/adapter", "")
 			require.NoError(t, err)
