@@ -14,6 +14,9 @@ const HubVersion = "2.4.0"
 //go:embed conceal.py
 var concealer string
 
+//go:embed hub.py
+var hubAccess string
+
 //go:embed downloader.py
 var downloader string
 
@@ -26,7 +29,7 @@ func DownloaderPackages() []string { return []string{"huggingface_hub==" + HubVe
 // lines of JSON that [ParseReport] reads. It runs where the model's volume is
 // mounted. After SIGTERM and after SIGKILL the next run goes on where it ended.
 func Downloader() []string {
-	return []string{"python3", "-c", concealer + "\n\n" + downloader}
+	return []string{"python3", "-c", concealer + "\n\n" + hubAccess + "\n\n" + downloader}
 }
 
 // Order tells the downloader what to fetch. It holds the token and must travel
@@ -49,26 +52,32 @@ type Order struct {
 	StallSeconds int     // silence after which a connection is given up; 0 = 30
 	Retries      int     // failures in a row, without a byte arriving, before giving up; 0 = 5
 	PauseSeconds float64 // pause after the first failure, doubled each time up to 30 s; 0 = 0.5
+	Connections  int     // to the hub, for all files together; 0 = 16
+	LargeBytes   int64   // files from this size on come in pieces over several connections; 0 = 64 MiB
+	PieceBytes   int64   // what one request asks for of a large file; 0 = 16 MiB
 }
 
 // Line is the order as the downloader reads it: one line of JSON.
 func (o Order) Line() ([]byte, error) {
 	line, err := json.Marshal(map[string]any{
-		"endpoint":      o.Endpoint,
-		"token":         o.Token,
-		"repo":          o.Repo,
-		"commit":        o.Commit,
-		"revision":      o.Revision,
-		"volume":        o.Volume,
-		"root":          o.Root,
-		"files":         o.Files,
-		"left_out":      o.LeftOut,
-		"rehash":        o.Rehash,
-		"conceal":       o.Conceal,
-		"workers":       cmp.Or(o.Workers, 8),
-		"stall_seconds": cmp.Or(o.StallSeconds, 30),
-		"retries":       cmp.Or(o.Retries, 5),
-		"pause_seconds": cmp.Or(o.PauseSeconds, 0.5),
+		"endpoint":       o.Endpoint,
+		"token":          o.Token,
+		"repo":           o.Repo,
+		"commit":         o.Commit,
+		"revision":       o.Revision,
+		"volume":         o.Volume,
+		"root":           o.Root,
+		"files":          o.Files,
+		"left_out":       o.LeftOut,
+		"rehash":         o.Rehash,
+		"conceal":        o.Conceal,
+		"workers":        cmp.Or(o.Workers, 8),
+		"stall_seconds":  cmp.Or(o.StallSeconds, 30),
+		"retries":        cmp.Or(o.Retries, 5),
+		"pause_seconds":  cmp.Or(o.PauseSeconds, 0.5),
+		"connections":    cmp.Or(o.Connections, 16),
+		"parallel_bytes": cmp.Or(o.LargeBytes, 64<<20),
+		"piece_bytes":    cmp.Or(o.PieceBytes, 16<<20),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode download order: %w", err)

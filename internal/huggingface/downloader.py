@@ -1,7 +1,7 @@
 """Fetches the files of one model onto the volume that is mounted here.
 
-The second half of the downloader: it uses Concealer and CHUNK of conceal.py,
-with which it is sent as one program.
+The last part of the downloader: it uses Concealer and CHUNK of conceal.py and
+Hub of hub.py, with which it is sent as one program.
 
 Reads its orders as one JSON line from stdin (the only place where the hub's
 token appears) and reports as JSON lines on stdout. The manifest is written
@@ -113,78 +113,6 @@ def sync(root):
     subprocess.run(["sync", str(root)], check=True, stdin=subprocess.DEVNULL)
 
 
-# --- The hub ---------------------------------------------------------------
-
-
-class Hub:
-    """huggingface_hub's HTTP layer: sessions, back-off, resume, error types."""
-
-    def __init__(self, spec):
-        os.environ.update(
-            HF_ENDPOINT=spec["endpoint"],
-            HF_HUB_DISABLE_XET="1",
-            HF_HUB_DISABLE_TELEMETRY="1",
-            HF_HUB_DISABLE_PROGRESS_BARS="1",
-            HF_HUB_DISABLE_IMPLICIT_TOKEN="1",
-            HF_HUB_DISABLE_UPDATE_CHECK="1",
-            HF_HUB_DOWNLOAD_TIMEOUT=str(spec["stall_seconds"]),
-            HF_HUB_OFFLINE="0",
-            HF_HOME=tempfile.mkdtemp(prefix="hf-"),
-        )
-        logging.disable(logging.CRITICAL)  # its log lines hold URLs, and they hold names
-        from huggingface_hub import constants, errors, file_download, utils
-
-        # Written (and so kept, and counted as progress) in pieces of this size.
-        constants.DOWNLOAD_CHUNK_SIZE = 128 << 10
-
-        self.errors, self.http_get, self.url = errors, file_download.http_get, file_download.hf_hub_url
-        self.spec = spec
-        self.headers = utils.build_hf_headers(token=spec.get("token") or False)
-        self.headers["Accept-Encoding"] = "identity"  # so that a resumed range counts the file's own bytes
-
-    def fetch(self, file, partial):
-        url = self.url(self.spec["repo"], file["path"], revision=self.spec["commit"], endpoint=self.spec["endpoint"])
-        have = partial.stat().st_size if partial.exists() else 0
-        if have > file["size"]:
-            partial.unlink()
-            have = 0
-        with open(partial, "ab") as f:
-            self.http_get(url, f, resume_size=have, headers=self.headers, expected_size=file["size"],
-                          _nb_retries=0)  # download() tries again, and counts
-            f.flush()
-            os.fsync(f.fileno())
-
-    def failure(self, error):
-        """What an exception means: a Failure, and whether another try makes sense."""
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if isinstance(error, self.errors.GatedRepoError):
-            return Failure("gated", "access to the model was not granted"), False
-        if isinstance(error, self.errors.RepositoryNotFoundError):
-            return Failure("not_found", "the hub does not know the model, or the token may not see it"), False
-        if isinstance(error, (self.errors.RevisionNotFoundError, self.errors.EntryNotFoundError)):
-            return Failure("file_not_found", "a file is gone from the hub"), False
-        if status == 401 and not self.spec.get("token"):
-            return Failure("not_found", "the hub does not know the model, or wants a token for it"), False
-        if status in (401, 403):
-            return Failure("unauthorized", f"the hub answered {status}"), False
-        if status == 429:
-            return Failure("rate_limited", "the hub's rate limit is reached"), True
-        if status == 416:
-            return Failure("corrupt", "the hub has fewer bytes than were kept"), True
-        if status is not None:
-            return Failure("unavailable", f"the hub answered {status}"), status >= 500
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
-            return Failure("disk_full", "no space left on the model's volume"), False
-        kind = type(error).__name__
-        if "Timeout" in kind:
-            return Failure("stalled", "the hub stopped sending"), True
-        if "Connect" in kind:
-            return Failure("offline", "the hub cannot be reached"), True
-        if isinstance(error, OSError) and error.errno is not None:
-            return Failure("io", f"{kind}: {os.strerror(error.errno)}"), False
-        return Failure("interrupted", f"the download broke off ({kind})"), True
-
-
 # --- The volume ------------------------------------------------------------
 
 
@@ -197,12 +125,20 @@ class Volume:
         self.concealer = Concealer(spec["conceal"]) if spec.get("conceal") else None
         self.lock = threading.Lock()
         self.done = {}  # path on the hub -> entry of the manifest
+        self.partials = {}  # path on the hub -> Partial
 
     def target(self, file):
         return self.concealer.path(file["path"]) if self.concealer else file["path"]
 
     def staged(self, file, suffix):
         return self.staging / (hashlib.sha256(file["path"].encode()).hexdigest()[:32] + suffix)
+
+    def partial(self, file):
+        """What is there of a file, the same object for all who ask."""
+        with self.lock:
+            if file["path"] not in self.partials:
+                self.partials[file["path"]] = Partial(self.staged(file, ".part"), file["size"], self.spec)
+            return self.partials[file["path"]]
 
     def restore(self):
         """Takes over what the manifest vouches for and is still so; true if nothing is missing."""
@@ -232,14 +168,14 @@ class Volume:
     def obtain(self, hub, file):
         """Brings one file, verified, to where it belongs (plain) or to the staging area (hidden)."""
         target = self.root / self.target(file)
-        whole, partial = self.staged(file, ".whole"), self.staged(file, ".part")
+        whole, partial = self.staged(file, ".whole"), self.partial(file)
         for path in (target, whole):
             if found := verify(path, file):
                 break
         else:
             whole.unlink(missing_ok=True)
             found = self.download(hub, file, partial)
-            os.replace(partial, whole)
+            partial.finish(whole)
             path = whole
         if path == whole and not self.concealer:
             move(whole, target)
@@ -249,18 +185,18 @@ class Volume:
         """Tries until the bytes are right. A try that brought something does not count."""
         failures = 0
         while True:
-            before = partial.stat().st_size if partial.exists() else 0
+            before = partial.have()
             try:
                 hub.fetch(file, partial)
-                if found := verify(partial, file):
+                if found := verify(partial.path, file):
                     return found
-                partial.unlink()
+                partial.drop()
                 failure, again = Failure("corrupt", "a file differs from what the hub announced"), True
             except Exception as error:
                 failure, again = hub.failure(error)
                 if failure.report["code"] == "corrupt":
-                    partial.unlink(missing_ok=True)
-            after = partial.stat().st_size if partial.exists() else 0
+                    partial.drop()
+            after = partial.have()
             failures = 1 if after > before else failures + 1
             if not again or failures > self.spec["retries"]:
                 failure.report["path"] = self.target(file)
@@ -356,7 +292,10 @@ class Volume:
             if file["path"] in done:
                 have += file["size"]
                 continue
-            for path in (self.staged(file, ".part"), self.staged(file, ".whole"), self.root / self.target(file)):
+            if there := self.partial(file).have():
+                have += min(there, file["size"])
+                continue
+            for path in (self.staged(file, ".whole"), self.root / self.target(file)):
                 try:
                     have += min(path.stat().st_size, file["size"])
                     break

@@ -29,6 +29,8 @@ func (s *Server) serveHub(w http.ResponseWriter, r *http.Request) {
 	}
 	rest, isAPI := strings.CutPrefix(full, "api/models/")
 	switch {
+	case isAPI && strings.Contains(rest, "/xet-read-token/"):
+		fail(w, http.StatusForbidden, "", "no token for this protocol")
 	case isAPI && strings.Contains(rest, "/tree/"):
 		id, rev, _ := strings.Cut(rest, "/tree/")
 		rev, dir, _ := strings.Cut(rev, "/")
@@ -235,6 +237,10 @@ func (s *Server) serveFile(w http.ResponseWriter, r *http.Request, id, rev, file
 	w.Header().Set("X-Linked-Size", strconv.Itoa(len(data)))
 	w.Header().Set("X-Linked-Etag", `"`+sum+`"`)
 	w.Header().Set("Accept-Ranges", "bytes")
+	if s.currentOptions().Xet {
+		w.Header().Set("X-Xet-Hash", sum)
+		w.Header().Set("X-Xet-Refresh-Route", fmt.Sprintf("%s/api/models/%s/xet-read-token/%s", s.URL, m.ID, m.commit))
+	}
 	location := fmt.Sprintf("%s/repos/%s/%s?Expires=%d&Signature=%s", s.cdnFor(r), m.commit[:2], sum, time.Now().Add(time.Hour).Unix(), gitBlob([]byte(sum))[:16])
 	http.Redirect(w, r, location, http.StatusFound)
 }
@@ -263,6 +269,13 @@ func (s *Server) serveCDN(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 	default:
 		w.Header().Set("ETag", `"`+sum+`"`)
+		options := s.currentOptions()
+		if options.NoRanges {
+			r.Header.Del("Range")
+		}
+		if out, ok := w.(*writer); ok {
+			out.bytesPerSecond = options.BytesPerSecond
+		}
 		serveContent(w, r, data)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // Fault is something that goes wrong. The zero value of each field leaves that
@@ -53,11 +54,13 @@ func (s *Server) takeFault(r *http.Request) Fault {
 // writer counts what is sent, and cuts or stalls a body.
 type writer struct {
 	http.ResponseWriter
-	server  *Server
-	request *http.Request
-	entry   *Request
-	fault   Fault
-	content bool // the body is a file's content
+	server         *Server
+	request        *http.Request
+	entry          *Request
+	fault          Fault
+	content        bool      // the body is a file's content
+	begun          time.Time // of a paced body
+	bytesPerSecond int       // 0 = as fast as it goes
 }
 
 func (w *writer) WriteHeader(status int) {
@@ -85,6 +88,7 @@ func (w *writer) Write(data []byte) (int, error) {
 		n, err := w.ResponseWriter.Write(data[:n])
 		w.count(n)
 		sent += n
+		w.pace()
 		if err != nil {
 			return sent, err
 		}
@@ -113,6 +117,21 @@ func (w *writer) strike() error {
 }
 
 var errStruck = errors.New("connection ended by a fault")
+
+// pace waits until a connection of the given speed has sent what was sent.
+func (w *writer) pace() {
+	if w.bytesPerSecond == 0 {
+		return
+	}
+	if w.begun.IsZero() {
+		w.begun = time.Now()
+	}
+	due := w.begun.Add(time.Duration(float64(w.entry.Bytes) / float64(w.bytesPerSecond) * float64(time.Second)))
+	select {
+	case <-time.After(time.Until(due)):
+	case <-w.server.closing:
+	}
+}
 
 func (w *writer) announce() {
 	w.server.mu.Lock()

@@ -27,21 +27,25 @@ type Server struct {
 	hub, cdn *httptest.Server
 	closing  chan struct{}
 
-	mu       sync.Mutex
-	models   map[string]*model
-	tokens   map[string][]string // token -> models it may see
-	renamed  map[string]string   // old ID -> present one
-	faults   []*Fault
-	requests []*Request
-	served   int64
-	onServe  func(total int64)
-	options  Options
+	mu        sync.Mutex
+	models    map[string]*model
+	tokens    map[string][]string // token -> models it may see
+	renamed   map[string]string   // old ID -> present one
+	faults    []*Fault
+	requests  []*Request
+	served    int64
+	onServe   func(total int64)
+	onRequest func(Request)
+	options   Options
 }
 
 // Options are ways in which hubs and mirrors differ.
 type Options struct {
-	PageSize int  // entries per page of a tree; 0 = all on one page
-	NoBlobs  bool // model descriptions lack sizes and hashes, as those of some mirrors do
+	PageSize       int  // entries per page of a tree; 0 = all on one page
+	NoRanges       bool // files come whole, whatever part is asked for
+	Xet            bool // large files are offered by the hub's own protocol too, whose token is refused
+	BytesPerSecond int  // that one connection gives of large files; 0 = as fast as it goes
+	NoBlobs        bool // model descriptions lack sizes and hashes, as those of some mirrors do
 }
 
 // Model is a repository as a test describes it.
@@ -154,6 +158,14 @@ func (s *Server) OnServe(f func(total int64)) {
 	s.onServe = f
 }
 
+// OnRequest has f called with each request before it is answered, from several
+// goroutines.
+func (s *Server) OnRequest(f func(Request)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onRequest = f
+}
+
 // Served is the number of bytes of file content sent so far.
 func (s *Server) Served() int64 {
 	s.mu.Lock()
@@ -192,8 +204,11 @@ func (s *Server) record(cdn bool, handle http.HandlerFunc) http.Handler {
 		}
 		s.mu.Lock()
 		s.requests = append(s.requests, entry)
-		fault := s.takeFault(r)
+		fault, onRequest := s.takeFault(r), s.onRequest
 		s.mu.Unlock()
+		if onRequest != nil {
+			onRequest(*entry)
+		}
 		out := &writer{ResponseWriter: w, server: s, request: r, entry: entry, fault: fault}
 		if fault.Status != 0 {
 			for name, values := range fault.Header {
