@@ -102,3 +102,14 @@ func scopedCalls(ctx context.Context, b *bench) error {
 	b.row("per call, 16 at once", show(served), "single-threaded server", show(r.time("single/16", "ns/op")), ratio(served, r.time("single/16", "ns/op")), "0.125")
 	return nil
 }
+
+// largeFile is S16: one file from a hub that gives each connection 20 MB/s.
+func largeFile(ctx context.Context, b *bench) error {
+	r, err := goBenchmark(ctx, "./internal/huggingface", "BenchmarkLargeFile", "3x")
+	if err != nil {
+		return err
+	}
+	several, one := r.time("connections=several", "ns/op"), r.time("connections=one", "ns/op")
+	b.row("400 MB over several connections", show(several), "one connection", show(one), ratio(several, one), "0.2")
+	return nil
+}

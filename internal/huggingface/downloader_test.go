@@ -3,9 +3,9 @@ package huggingface_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,12 +36,12 @@ import (
 // download is one order for the downloader, and the directory that stands for
 // the volume.
 type download struct {
-	t     *testing.T
+	t     testing.TB
 	order huggingface.Order
 }
 
 // newDownload resolves a model and makes an order for all its files.
-func newDownload(t *testing.T, hub *hubtest.Server, id, token string) *download {
+func newDownload(t testing.TB, hub *hubtest.Server, id, token string) *download {
 	t.Helper()
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)

@@ -89,7 +89,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 type view struct {
 	Model
 	commit string
-	files  map[string][]byte
+	files  map[string]file
 }
 
 // refusal is an answer without the thing that was asked for.
@@ -146,12 +146,12 @@ func (s *Server) serveInfo(w http.ResponseWriter, r *http.Request, id, rev strin
 	}
 	siblings := []map[string]any{}
 	for _, p := range sortedKeys(m.files) {
-		data, sibling := m.files[p], map[string]any{"rfilename": p}
+		f, sibling := m.files[p], map[string]any{"rfilename": p}
 		if r.URL.Query().Get("blobs") == "true" && !s.currentOptions().NoBlobs {
-			sibling["size"], sibling["blobId"] = len(data), gitBlob(data)
-			if isLarge(p, data) {
-				sibling["blobId"] = gitBlob([]byte("pointer " + sha256Hex(data)))
-				sibling["lfs"] = map[string]any{"sha256": sha256Hex(data), "size": len(data), "pointerSize": maxPointer}
+			sibling["size"], sibling["blobId"] = len(f.data), f.blob
+			if isLarge(p, f.data) {
+				sibling["blobId"] = gitBlob([]byte("pointer " + f.sum))
+				sibling["lfs"] = map[string]any{"sha256": f.sum, "size": len(f.data), "pointerSize": maxPointer}
 			}
 		}
 		siblings = append(siblings, sibling)
@@ -192,11 +192,11 @@ func (s *Server) serveTree(w http.ResponseWriter, r *http.Request, id, rev, dir 
 		if len(parts) > 1 && !recursive {
 			continue
 		}
-		data := m.files[p]
-		entry := map[string]any{"type": "file", "path": p, "size": len(data), "oid": gitBlob(data)}
-		if isLarge(p, data) {
-			entry["oid"] = gitBlob([]byte("pointer " + sha256Hex(data)))
-			entry["lfs"] = map[string]any{"oid": sha256Hex(data), "size": len(data), "pointerSize": maxPointer}
+		f := m.files[p]
+		entry := map[string]any{"type": "file", "path": p, "size": len(f.data), "oid": f.blob}
+		if isLarge(p, f.data) {
+			entry["oid"] = gitBlob([]byte("pointer " + f.sum))
+			entry["lfs"] = map[string]any{"oid": f.sum, "size": len(f.data), "pointerSize": maxPointer}
 		}
 		entries = append(entries, entry)
 	}
@@ -216,32 +216,31 @@ func (s *Server) serveTree(w http.ResponseWriter, r *http.Request, id, rev, dir 
 
 // serveFile answers with the content of a small file and with the way to the
 // content of a large one.
-func (s *Server) serveFile(w http.ResponseWriter, r *http.Request, id, rev, file string) {
+func (s *Server) serveFile(w http.ResponseWriter, r *http.Request, id, rev, name string) {
 	m, ok := s.open(w, r, id, rev, true)
 	if !ok {
 		return
 	}
 	w.Header().Set("X-Repo-Commit", m.commit)
-	file, _ = url.PathUnescape(file)
-	data, ok := m.files[file]
+	name, _ = url.PathUnescape(name)
+	f, ok := m.files[name]
 	if !ok {
 		fail(w, http.StatusNotFound, "EntryNotFound", "Entry not found")
 		return
 	}
-	if !isLarge(file, data) {
-		w.Header().Set("ETag", `"`+gitBlob(data)+`"`)
-		serveContent(w, r, data)
+	if !isLarge(name, f.data) {
+		w.Header().Set("ETag", `"`+f.blob+`"`)
+		serveContent(w, r, f.data)
 		return
 	}
-	sum := sha256Hex(data)
-	w.Header().Set("X-Linked-Size", strconv.Itoa(len(data)))
-	w.Header().Set("X-Linked-Etag", `"`+sum+`"`)
+	w.Header().Set("X-Linked-Size", strconv.Itoa(len(f.data)))
+	w.Header().Set("X-Linked-Etag", `"`+f.sum+`"`)
 	w.Header().Set("Accept-Ranges", "bytes")
 	if s.currentOptions().Xet {
-		w.Header().Set("X-Xet-Hash", sum)
+		w.Header().Set("X-Xet-Hash", f.sum)
 		w.Header().Set("X-Xet-Refresh-Route", fmt.Sprintf("%s/api/models/%s/xet-read-token/%s", s.URL, m.ID, m.commit))
 	}
-	location := fmt.Sprintf("%s/repos/%s/%s?Expires=%d&Signature=%s", s.cdnFor(r), m.commit[:2], sum, time.Now().Add(time.Hour).Unix(), gitBlob([]byte(sum))[:16])
+	location := fmt.Sprintf("%s/repos/%s/%s?Expires=%d&Signature=%s", s.cdnFor(r), m.commit[:2], f.sum, time.Now().Add(time.Hour).Unix(), gitBlob([]byte(f.sum))[:16])
 	http.Redirect(w, r, location, http.StatusFound)
 }
 
@@ -292,16 +291,8 @@ func serveContent(w http.ResponseWriter, r *http.Request, data []byte) {
 func (s *Server) content(sum string) ([]byte, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, m := range s.models {
-		for _, files := range m.commits {
-			for _, data := range files {
-				if sha256Hex(data) == sum {
-					return data, true
-				}
-			}
-		}
-	}
-	return nil, false
+	data, ok := s.contents[sum]
+	return data, ok
 }
 
 func (s *Server) currentOptions() Options {

@@ -31,6 +31,7 @@ type Server struct {
 	models    map[string]*model
 	tokens    map[string][]string // token -> models it may see
 	renamed   map[string]string   // old ID -> present one
+	contents  map[string][]byte   // large files and small ones, by their SHA-256
 	faults    []*Fault
 	requests  []*Request
 	served    int64
@@ -56,10 +57,16 @@ type Model struct {
 	Private bool
 }
 
+// file is a file with its hashes, which are asked for more often than it changes.
+type file struct {
+	data      []byte
+	sum, blob string // SHA-256, and git's object id
+}
+
 type model struct {
 	Model
-	commits map[string]map[string][]byte // commit -> files
-	refs    map[string]string            // branch or tag -> commit
+	commits map[string]map[string]file // commit -> files by path
+	refs    map[string]string          // branch or tag -> commit
 }
 
 // Request is one request that the server answered.
@@ -84,7 +91,7 @@ func NewServer(tb testing.TB) *Server {
 
 // Start starts a hub that runs until Close.
 func Start() *Server {
-	s := &Server{closing: make(chan struct{}), models: map[string]*model{}, tokens: map[string][]string{}, renamed: map[string]string{}}
+	s := &Server{closing: make(chan struct{}), models: map[string]*model{}, tokens: map[string][]string{}, renamed: map[string]string{}, contents: map[string][]byte{}}
 	s.hub = httptest.NewServer(s.record(false, s.serveHub))
 	s.cdn = httptest.NewServer(s.record(true, s.serveCDN))
 	s.URL, s.CDNURL = s.hub.URL, s.cdn.URL
@@ -114,16 +121,19 @@ func (s *Server) Add(m Model) (commit string) {
 	defer s.mu.Unlock()
 	had, ok := s.models[m.ID]
 	if !ok {
-		had = &model{commits: map[string]map[string][]byte{}, refs: map[string]string{}}
+		had = &model{commits: map[string]map[string]file{}, refs: map[string]string{}}
 		s.models[m.ID] = had
 	}
 	had.Model = m
 	h := sha1.New() //nolint:gosec // as above
+	files := make(map[string]file, len(m.Files))
 	for _, path := range sortedKeys(m.Files) {
-		fmt.Fprintf(h, "%s %x\n", path, sha256.Sum256(m.Files[path]))
+		f := file{m.Files[path], sha256Hex(m.Files[path]), gitBlob(m.Files[path])}
+		fmt.Fprintf(h, "%s %s\n", path, f.sum)
+		files[path], s.contents[f.sum] = f, f.data
 	}
 	commit = hex.EncodeToString(h.Sum(nil))
-	had.commits[commit] = m.Files
+	had.commits[commit] = files
 	had.refs["main"] = commit
 	return commit
 }
