@@ -58,7 +58,7 @@ var roles = []struct {
 	{regexp.MustCompile(`(^|/)(training_args\.bin|trainer_state\.json|optimizer([._-][^/]*)?\.(pt|pth|bin|safetensors|msgpack|pkl|ckpt|h5|npz)|scheduler\.(pt|bin)|scaler\.pt|(rng_state|random_states)[^/]*\.(pth|pt|pkl)|events\.out\.tfevents[^/]*|[^/]*(optim|model)_states\.pt|[^/]*\.distcp)$`), trainingFile},
 	{trainingFolder, trainingFile},
 	{regexp.MustCompile(`(^|/)openvino_(de)?tokenizer\..*$`), exportFile},
-	{regexp.MustCompile(`^(coreml|openvino|metal|tensorrt|qnn)/|\.(mlmodel|mlpackage|ckpt|nemo|pdparams|engine|tflite|llamafile|mar|pte|ot)(/|$)|(^|/)openvino_`), programFile},
+	{regexp.MustCompile(`^(coreml|openvino|metal|tensorrt|qnn)/|\.(mlmodel|mlpackage|ckpt|nemo|pdparams|engine|tflite|llamafile|mar|pte|ot|ort|mnn|rknn)(/|$)|(^|/)openvino_`), programFile},
 	{regexp.MustCompile(`^original/|(^|/)consolidated[^/]*\.(pth|pt|safetensors)(\.index\.json)?$`), original},
 	{regexp.MustCompile(`^onnx/|\.onnx([._]data[^/]*)?$`), onnx},
 	{regexp.MustCompile(`\.gguf$|(^|/)ggml[^/]*\.bin$`), gguf},
@@ -81,6 +81,8 @@ var (
 	part        = regexp.MustCompile(`^(.*)-(\d{5})-of-(\d{5})(\.[^/]*)$`)
 	shardOrData = regexp.MustCompile(`-\d{5}-of-\d{5}|[._]data[^/]*$`)
 
+	// precisionFolder takes a folder for one precision off the folder that it lies in.
+	precisionFolder = regexp.MustCompile(`^(.*/)?(fp16|bf16|fp32|fp8|float16|bfloat16|int8|int4|8bit|4bit)/$`)
 	// weightsName takes the name of a file with weights, or of an index of some, apart.
 	weightsName = regexp.MustCompile(`^(.*?)(?:[._-](fp16|bf16|fp32|f16|f32|fp8[a-z0-9_]*|float16|bfloat16|float32|half|non_ema|8bit|4bit|int8|int4))?(?:-\d{5}-of-\d{5})?(?:\.(fp16|bf16|fp32|non_ema))?\.(?:safetensors|bin|pt|pth)(?:\.index(?:\.(\w+))?\.json)?$`)
 )
@@ -98,11 +100,15 @@ type weightSet struct{ dir, stem string }
 // setOf also tells the precision that the name of a file claims; "" = the usual one.
 func setOf(p string) (set weightSet, precision string) {
 	dir, name := path.Split(p)
+	folder := ""
+	if m := precisionFolder.FindStringSubmatch(dir); m != nil {
+		dir, folder = m[1], m[2]
+	}
 	m := weightsName.FindStringSubmatch(name)
 	if m == nil {
-		return weightSet{dir, name}, ""
+		return weightSet{dir, name}, folder
 	}
-	return weightSet{dir, strings.Replace(m[1], "pytorch_model", "model", 1)}, cmp.Or(m[2], m[3], m[4])
+	return weightSet{dir, strings.Replace(m[1], "pytorch_model", "model", 1)}, cmp.Or(m[2], m[3], m[4], folder)
 }
 
 // formatsOfSets says in which precisions and formats there are weights.
