@@ -149,44 +149,55 @@ func (c *copier) file(dst, src int, name string, stat *unix.Stat_t) error {
 	return c.attributes(to, from, name, stat)
 }
 
-// attributes gives an open copy the attributes of its source.
+// attributes gives an open copy the attributes of its source, in the order in
+// which none takes another away: a change of owner takes capabilities of
+// programs and set-user-id bits, a change of mode rewrites access control lists.
 func (c *copier) attributes(dst, src int, name string, stat *unix.Stat_t) error {
-	if err := copyXattrs(dst, src, c.kind); err != nil {
-		return &fs.PathError{Op: "copy attributes", Path: name, Err: err}
+	err := setOwner(dst, "", stat)
+	if err == nil {
+		err = copyXattrs(dst, src, func(name string) bool { return !isACL(name) && c.means(name) })
 	}
-	if err := setAttributes(dst, "", stat); err != nil {
+	if err == nil {
+		err = unix.Fchmod(dst, stat.Mode&0o7777)
+	}
+	if err == nil {
+		err = copyXattrs(dst, src, isACL)
+	}
+	if err == nil {
+		err = unix.UtimesNanoAt(unix.AT_FDCWD, procPath(dst), []unix.Timespec{stat.Atim, stat.Mtim}, 0)
+	}
+	if err != nil {
 		return &fs.PathError{Op: "copy attributes", Path: name, Err: err}
 	}
 	return nil
 }
 
-// setAttributes sets the owner, mode and times of name in dir, or of dir itself
-// when name is empty.
+// setAttributes sets the owner, mode and times of what cannot be opened for
+// that: a symbolic link or a fifo.
 func setAttributes(dir int, name string, stat *unix.Stat_t) error {
+	if err := setOwner(dir, name, stat); err != nil {
+		return err
+	}
+	if stat.Mode&unix.S_IFMT != unix.S_IFLNK {
+		if err := unix.Fchmodat(dir, name, stat.Mode&0o7777, 0); err != nil {
+			return err
+		}
+	}
+	return unix.UtimesNanoAt(dir, name, []unix.Timespec{stat.Atim, stat.Mtim}, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// setOwner sets the owner of name in dir, or of dir itself when name is empty,
+// as far as the caller may.
+func setOwner(dir int, name string, stat *unix.Stat_t) error {
 	flags := unix.AT_SYMLINK_NOFOLLOW
 	if name == "" {
 		flags |= unix.AT_EMPTY_PATH
 	}
 	err := unix.Fchownat(dir, name, int(stat.Uid), int(stat.Gid), flags)
-	if err != nil && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EINVAL) {
-		return err
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EINVAL) {
+		return nil
 	}
-	// After the owner: a change of that takes the set-user-id bit away.
-	if stat.Mode&unix.S_IFMT != unix.S_IFLNK {
-		if name == "" {
-			err = unix.Fchmod(dir, stat.Mode&0o7777)
-		} else {
-			err = unix.Fchmodat(dir, name, stat.Mode&0o7777, 0)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	times := []unix.Timespec{stat.Atim, stat.Mtim}
-	if name == "" {
-		return unix.UtimesNanoAt(unix.AT_FDCWD, procPath(dir), times, 0)
-	}
-	return unix.UtimesNanoAt(dir, name, times, unix.AT_SYMLINK_NOFOLLOW)
+	return err
 }
 
 // Whiteout makes the mark that hides a name of the layers below.

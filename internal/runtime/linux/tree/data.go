@@ -76,16 +76,23 @@ const (
 	opaque        = overlayPrefix + "opaque"
 )
 
-// copyXattrs copies extended attributes as far as the caller may set them. Of
-// the overlay's own only the one that hides what lies below means anything in
-// another place.
-func copyXattrs(dst, src int, kind Kind) error {
+// means reports whether an extended attribute means anything in another place.
+// Of the overlay's own only the one that hides what lies below does.
+func (c *copier) means(name string) bool {
+	return !strings.HasPrefix(name, overlayPrefix) || c.kind == Layer && name == opaque
+}
+
+func isACL(name string) bool { return strings.HasPrefix(name, "system.posix_acl_") }
+
+// copyXattrs copies the extended attributes that are wanted, as far as the
+// caller may set them.
+func copyXattrs(dst, src int, wanted func(name string) bool) error {
 	names, err := xattrNames(src)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		if strings.HasPrefix(name, overlayPrefix) && (kind != Layer || name != opaque) {
+		if !wanted(name) {
 			continue
 		}
 		value, err := xattr(src, name)
