@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 
 	"golang.org/x/sync/errgroup"
 
@@ -23,6 +24,11 @@ var daemonScript string
 //
 //go:embed python/end_services.py
 var endServicesScript string
+
+// plainSecret is what the secrets of services look like. Who is root in the
+// sandbox may have made this one: it opens nothing but the sandbox, and must be
+// fit to be printed and to be part of a URL.
+var plainSecret = regexp.MustCompile(`^[A-Za-z0-9]{16,128}$`)
 
 // daemon is what daemonScript reads.
 type daemon struct {
@@ -114,6 +120,8 @@ func (s *Sandbox) runDaemon(ctx context.Context, remote *modalclient.Sandbox, wa
 		return "", &TimeoutError{Op: "start " + wanted.Name, After: patience, Err: err}
 	case err != nil:
 		return "", fmt.Errorf("start %s: %w", wanted.Name, err)
+	case !plainSecret.MatchString(answer.Secret):
+		return "", fmt.Errorf("start %s: what it calls its secret is none", wanted.Name)
 	}
 	return answer.Secret, nil
 }

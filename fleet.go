@@ -118,11 +118,11 @@ func terminateID(ctx context.Context, client *modalclient.Client, id string) err
 		return publicError(err)
 	}
 	defer remote.Detach()
-	err = remote.Terminate(ctx)
-	if errors.Is(err, modalclient.ErrTerminated) {
-		return nil
+	if err := remote.Terminate(ctx); err != nil && !errors.Is(err, modalclient.ErrTerminated) {
+		return publicError(err)
 	}
-	return publicError(err)
+	forgetRecord(client, id)
+	return nil
 }
 
 // withClient lends the backend's connection for one call.

@@ -9,8 +9,9 @@ import (
 	"github.com/ajobi-uhc/seer-go/internal/modalclient"
 )
 
-// The sandbox's own command keeps it alive for as long as its lease lasts, so
-// that a program that was killed leaves nothing behind that costs money.
+// A sandbox lives for as long as its lease lasts, so that a program that was
+// killed leaves nothing behind that costs money. A server on this machine keeps
+// the lease itself. On Modal the sandbox's own command has to, in the sandbox.
 //
 //go:embed scripts/watchdog.sh
 var watchdogScript string
@@ -20,11 +21,10 @@ var leaseScript string
 
 const noLease = "none"
 
-// watchdogCommand is the command a sandbox is created with. It keeps what
-// FromID will want to know, and has daemons boot as soon as anything can: who
-// runs them later finds them at it.
-func watchdogCommand(lease time.Duration, state string, daemons []daemon) ([]string, error) {
-	command := []string{"sh", "-c", watchdogScript, "seer-watchdog", leaseValue(lease), state}
+// watchdogCommand is the command a sandbox is created with. It has daemons boot
+// as soon as anything can: who runs them later finds them at it.
+func watchdogCommand(lease time.Duration, daemons []daemon) ([]string, error) {
+	command := []string{"sh", "-c", watchdogScript, "seer-watchdog", leaseValue(lease)}
 	if len(daemons) > 0 {
 		command = append(command, daemonScript)
 	}
@@ -61,6 +61,9 @@ func (s *Sandbox) renewLease(ctx context.Context) error {
 	if lease == 0 {
 		return nil
 	}
+	if s.remote.KeepsLease() {
+		return s.remote.RenewLease(ctx, lease)
+	}
 	return s.setLease(ctx, leaseValue(lease))
 }
 
@@ -92,7 +95,11 @@ func (s *Sandbox) liftLease(ctx context.Context) error {
 	if leaseOf(s.config, s.opts) == 0 {
 		return nil
 	}
-	if err := s.setLease(ctx, noLease); err != nil {
+	lift := s.remote.LiftLease
+	if !s.remote.KeepsLease() {
+		lift = func(ctx context.Context) error { return s.setLease(ctx, noLease) }
+	}
+	if err := lift(ctx); err != nil {
 		return err
 	}
 	return s.tagDetached(ctx)
@@ -112,6 +119,7 @@ func (s *Sandbox) tagDetached(ctx context.Context) error {
 	return s.remote.SetTags(ctx, tags)
 }
 
+// setLease tells the sandbox's own command.
 func (s *Sandbox) setLease(ctx context.Context, value string) error {
 	process, err := s.remote.Exec(ctx, modalclient.ExecSpec{
 		Args:          []string{"sh", "-c", leaseScript, "seer-lease", value},

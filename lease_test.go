@@ -2,9 +2,7 @@ package seer_test
 
 import (
 	"errors"
-	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,17 +14,19 @@ import (
 	"github.com/ajobi-uhc/seer-go/seertest"
 )
 
-const leaseFile = "/dev/shm/seer/lease"
-
-// leaseEnd is when the lease of a sandbox ends, by its own clock.
-func leaseEnd(t *testing.T, sandbox *seer.Sandbox) time.Time {
+// leaseLeft is for how long a sandbox is kept, as its server has it.
+func leaseLeft(t *testing.T, server *seertest.Server, sandboxID string) time.Duration {
 	t.Helper()
-	text, err := sandbox.ReadFile(t.Context(), leaseFile)
+	remote, err := clientOf(t, server).Sandbox(t.Context(), sandboxID)
 	require.NoError(t, err)
-	seconds, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	defer remote.Detach()
+	left, err := remote.LeaseLeft(t.Context())
 	require.NoError(t, err)
-	return time.Unix(seconds, 0)
+	return left
 }
+
+// forever is longer than any lease that ends.
+const forever = 365 * 24 * time.Hour
 
 // Who finds a sandbox whose program was killed has its own lease to work with,
 // not what is left of the other.
@@ -36,67 +36,79 @@ func TestFromIDRenewsTheLeaseAtOnce(t *testing.T) {
 	backend := seer.WithBackend(server.Backend())
 	id, kill := startForgetful(t, server, "10m")
 	kill()
-	began := time.Now().Truncate(time.Second)
 	find := func(lease time.Duration) *seer.Sandbox {
 		found, err := seer.FromID(t.Context(), id, backend, seer.WithLease(lease))
 		require.NoError(t, err)
 		return found
 	}
 	looking := find(-1)
-	require.WithinRange(t, leaseEnd(t, looking), began, began.Add(11*time.Minute), "looking at it changes nothing")
-	first := find(time.Hour)
-	end := leaseEnd(t, looking)
-	require.False(t, end.Before(began.Add(time.Hour)))
+	require.LessOrEqual(t, leaseLeft(t, server, id), 10*time.Minute, "looking at it changes nothing")
+	first := find(10 * time.Hour)
+	require.Greater(t, leaseLeft(t, server, id), 9*time.Hour)
 	second := find(time.Minute)
-	assert.Equal(t, end, leaseEnd(t, looking), "and nobody shortens it")
+	assert.Greater(t, leaseLeft(t, server, id), 9*time.Hour, "and nobody shortens it")
 
 	require.NoError(t, second.Close())
-	text, err := looking.ReadFile(t.Context(), leaseFile)
-	require.NoError(t, err)
-	assert.Equal(t, "none\n", string(text))
+	assert.Greater(t, leaseLeft(t, server, id), forever)
 	third := find(time.Hour)
-	text, err = looking.ReadFile(t.Context(), leaseFile)
-	require.NoError(t, err)
-	assert.Equal(t, "none\n", string(text), "a lease is lifted for good")
+	assert.Greater(t, leaseLeft(t, server, id), forever, "a lease is lifted for good")
 	require.NoError(t, looking.Close())
 	terminate(t, third)
 	terminate(t, first)
 }
 
+// On Modal the sandbox's own command keeps the lease, and this script tells it.
 func TestRenewingALeaseThatIsBeingLifted(t *testing.T) {
 	t.Parallel()
 	sandbox := startSandbox(t, seer.SandboxConfig{})
 	script, err := os.ReadFile("scripts/lease.sh")
 	require.NoError(t, err)
 	require.NoError(t, sandbox.WriteFile(t.Context(), "/root/lease.sh", script))
-	out, err := sandbox.Exec(t.Context(), fmt.Sprintf(`
+	out, err := sandbox.Exec(t.Context(), `
 		for round in $(seq 30); do
-			rm -f %[1]s
+			rm -f /dev/shm/seer/lease
 			for i in 1 2 3 4 5 6; do sh /root/lease.sh 60 & done
 			sh /root/lease.sh none &
 			for i in 1 2 3 4 5 6; do sh /root/lease.sh 60 & done
 			wait
-			cat %[1]s
-		done | sort | uniq -c`, leaseFile))
+			cat /dev/shm/seer/lease
+		done | sort | uniq -c`)
 	require.NoError(t, err)
 	assert.Equal(t, "30 none", strings.TrimSpace(out))
 }
 
-// A sandbox that was started without a lease does not get one from a program
-// that comes to use it, which may be killed before the first one ends.
-func TestASandboxWithoutALeaseKeepsNone(t *testing.T) {
+// killAll is what agents send, by accident or to get away from whoever watches.
+const killAll = `pkill -x sh; pkill -KILL -f 'seer|sleep'; kill -9 -1`
+
+// Nothing in a sandbox ends it, or keeps it: its command may die, and files of
+// a lease may say what they want.
+func TestAnAgentNeitherEndsNorKeepsItsSandbox(t *testing.T) {
 	t.Parallel()
 	server := seertest.NewServer(t)
-	const runOut = "mkdir -p /dev/shm/seer && echo 1 >" + leaseFile // the sandbox's own command may come later
-	without := startOn(t, server, seer.SandboxConfig{}, seer.WithLease(-1))
-	_, err := without.Exec(t.Context(), runOut)
+	kept := startOn(t, server, seer.SandboxConfig{}, seer.WithLease(-1))
+	id, kill := startForgetful(t, server, "4s")
+	leased, err := seer.FromID(t.Context(), id, seer.WithBackend(server.Backend()), seer.WithLease(-1))
 	require.NoError(t, err)
-	// The second one is looked after later than the first.
-	with := startOn(t, server, seer.SandboxConfig{})
-	_, err = with.Exec(t.Context(), runOut)
-	require.NoError(t, err)
-	require.ErrorContains(t, with.Wait(within(t, patience)), "lease")
-	_, err = without.Exec(t.Context(), "true")
+	for _, sandbox := range []*seer.Sandbox{kept, leased} {
+		for _, script := range []string{
+			"mkdir -p /dev/shm/seer; echo 1 >/dev/shm/seer/lease",
+			"echo none >/dev/shm/seer/lease; mkdir -p /dev/shm/seer/lease.new /dev/shm/seer/lease.lock",
+			killAll,
+		} {
+			_, err := sandbox.Exec(t.Context(), script)
+			var ended *seer.ExitError
+			if err != nil {
+				require.ErrorAs(t, err, &ended, "of the shell itself")
+			}
+		}
+		out, err := sandbox.Exec(t.Context(), "ls /dev/shm/seer; echo here")
+		require.NoError(t, err)
+		assert.Contains(t, out, "here")
+	}
+	kill()
+	require.ErrorContains(t, leased.Wait(within(t, patience)), "lease")
+	require.ErrorIs(t, leased.Terminate(t.Context()), nil)
+	_, err = kept.Exec(t.Context(), "true")
 	require.NoError(t, err)
 }
 
@@ -111,13 +123,27 @@ func TestReapSparesWhatAnotherProgramUses(t *testing.T) {
 	ended, err := seer.Reap(t.Context(), backend)
 	require.NoError(t, err)
 	require.Empty(t, ended)
-	_, err = user.Exec(t.Context(), "echo 1 >"+leaseFile) // as if the user were gone for long
+	_, err = user.Exec(t.Context(), "mkdir -p /dev/shm/seer; echo 1 >/dev/shm/seer/lease")
 	require.NoError(t, err)
 	ended, err = seer.Reap(t.Context(), backend)
 	require.NoError(t, err)
+	require.Empty(t, ended, "the sandbox itself is not asked")
+	require.NoError(t, user.Close())
+	ended, err = seer.Reap(t.Context(), backend)
+	require.NoError(t, err)
+	require.Empty(t, ended, "a sandbox that was closed is meant to stay")
+
+	other, kill := startForgetful(t, server, "-1s")
+	kill()
+	remote, err := clientOf(t, server).Sandbox(t.Context(), other)
+	require.NoError(t, err)
+	defer remote.Detach()
+	require.NoError(t, remote.RenewLease(t.Context(), time.Nanosecond)) // of a user who is gone for long
+	ended, err = seer.Reap(t.Context(), backend)
+	require.NoError(t, err)
 	require.Len(t, ended, 1)
-	assert.Equal(t, id, ended[0].ID)
-	terminate(t, user)
+	assert.Equal(t, other, ended[0].ID)
+	endClosed(t, server, id)
 }
 
 func TestReapEndsTheOthersWhenOneCannotBeAsked(t *testing.T) {
@@ -130,7 +156,7 @@ func TestReapEndsTheOthersWhenOneCannotBeAsked(t *testing.T) {
 		ids[i], kill = startForgetful(t, server, "-1s")
 		kill()
 	}
-	server.Fail("TaskExecStart", errors.New("injected"), 1)
+	server.Fail("LeaseLeft", errors.New("injected"), 1)
 	ended, err := seer.Reap(t.Context(), backend)
 	var failed *seer.SandboxError
 	require.ErrorAs(t, err, &failed)

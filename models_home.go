@@ -3,7 +3,6 @@ package seer
 import (
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,13 +13,9 @@ import (
 // modelNotes are what this machine knows about cached models, beside what
 // their volumes tell.
 func modelNotes(backend string) (secret []byte, uses *modelcache.UseLog, aliases *modelcache.AliasLog, err error) {
-	home := os.Getenv("SEER_HOME")
-	if home == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return nil, nil, nil, fmt.Errorf("find a directory: %w; set SEER_HOME", err)
-		}
-		home = filepath.Join(cache, "seer")
+	home, err := userHome()
+	if err != nil {
+		return nil, nil, nil, err
 	}
 	dir := filepath.Join(home, "models")
 	if secret, err = namingSecret(filepath.Join(dir, "secret")); err != nil {

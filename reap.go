@@ -14,9 +14,9 @@ import (
 	"github.com/ajobi-uhc/seer-go/internal/modalclient"
 )
 
-// leaseFile holds the time at which a sandbox's lease ends, or "none" once it
-// was lifted. In a sandbox without a lease it is there while another program
-// uses the sandbox.
+// leaseFile holds, on Modal, the time at which a sandbox's lease ends, or "none"
+// once it was lifted. In a sandbox without a lease it is there while another
+// program uses the sandbox.
 const leaseFile = "/dev/shm/seer/lease"
 
 // Orphans returns the sandboxes that nobody keeps any more: the program that
@@ -83,26 +83,36 @@ func findOrphans(ctx context.Context, client *modalclient.Client, appName string
 	return orphans, errors.Join(errs...)
 }
 
-// leaseExpired asks the sandbox itself: another program may have found it by
-// its ID and use it.
-func leaseExpired(ctx context.Context, client *modalclient.Client, info Info) (bool, error) {
+// leaseExpired finds out whether another program, which found the sandbox by
+// its ID, uses it.
+func leaseExpired(ctx context.Context, client *modalclient.Client, info Info) (expired bool, err error) {
 	remote, err := client.Sandbox(ctx, info.ID)
 	if err == nil {
 		defer remote.Detach()
-		var text []byte
-		text, err = remote.ReadFile(ctx, leaseFile)
-		if err == nil {
-			return leaseTextExpired(string(text), time.Now()), nil
-		}
+		expired, err = askForLease(ctx, remote, info)
 	}
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return time.Now().After(info.CreatedAt.Add(info.Lease)), nil
+	case err == nil:
+		return expired, nil
 	case errors.Is(err, modalclient.ErrTerminated), errors.Is(err, modalclient.ErrNotFound):
 		return false, nil // it has ended meanwhile
 	default:
 		return false, &SandboxError{SandboxID: info.ID, Err: publicError(err)}
 	}
+}
+
+// askForLease asks the server, or the sandbox itself on Modal, whose word does
+// no more than keep it until its timeout.
+func askForLease(ctx context.Context, remote *modalclient.Sandbox, info Info) (expired bool, err error) {
+	if remote.KeepsLease() {
+		left, err := remote.LeaseLeft(ctx)
+		return left <= 0, err
+	}
+	text, err := remote.ReadFile(ctx, leaseFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return time.Now().After(info.CreatedAt.Add(info.Lease)), nil
+	}
+	return err == nil && leaseTextExpired(string(text), time.Now()), err
 }
 
 // leaseTextExpired reads what scripts/lease.sh writes. What it cannot read

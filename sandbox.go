@@ -21,6 +21,9 @@ type Sandbox struct {
 	events *reporter
 	scoped bool
 
+	unverified bool     // this machine has no record of how it was started
+	missingEnv []string // variables of the config's Env whose values were not kept
+
 	mu      sync.Mutex
 	phase   phase
 	from    *Snapshot   // nil = built from the config
@@ -73,7 +76,8 @@ func NewSandbox(config SandboxConfig, opts ...Option) *Sandbox {
 }
 
 // FromID connects to a sandbox that runs already, started by this or another
-// program. It never restarts one. Its services run on with the tokens that they
+// program. It never restarts one. What it may have comes from this machine's
+// record of it, never from the sandbox: see [Sandbox.Verified]. Its services run on with the tokens that they
 // have, unless [WithNewTokens] says otherwise.
 func FromID(ctx context.Context, sandboxID string, opts ...Option) (*Sandbox, error) {
 	if sandboxID == "" {
@@ -293,6 +297,9 @@ func (s *Sandbox) leave(next phase) error {
 		s.cause = fmt.Errorf("%w: it was ended by this program", ErrTerminated)
 	}
 	s.mu.Unlock()
+	if next == phaseEnded {
+		forgetRecord(s.client, s.remote.ID())
+	}
 	s.unkeep()
 	s.stop()
 	s.tasks.Wait()

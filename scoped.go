@@ -38,13 +38,14 @@ func ScopedFromSnapshot(ctx context.Context, snapshot *Snapshot, config SandboxC
 }
 
 // ScopedFromID connects to a scoped sandbox that runs already, as [FromID]
-// does. [ScopedSandbox.Service] finds the services that run in it.
+// does. [ScopedSandbox.Service] finds the services that run in it. Of a sandbox
+// that is not [Sandbox.Verified] it takes the caller's word that it is scoped.
 func ScopedFromID(ctx context.Context, sandboxID string, opts ...Option) (*ScopedSandbox, error) {
 	s, err := FromID(ctx, sandboxID, opts...)
 	if err != nil {
 		return nil, err
 	}
-	if !s.scoped {
+	if !s.scoped && s.Verified() {
 		if err := s.leave(phaseDetached); err != nil {
 			return nil, fmt.Errorf("connect to sandbox %s: %w", sandboxID, err)
 		}

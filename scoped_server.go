@@ -118,6 +118,9 @@ func (s *ScopedSandbox) serveFunctions(ctx context.Context, remote *modalclient.
 	if err != nil {
 		return err
 	}
+	if !plainSecret.MatchString(answer.Token) {
+		return errors.New("what it calls its token is none")
+	}
 	s.server.mu.Lock()
 	s.server.token = answer.Token
 	s.server.mu.Unlock()

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -25,6 +28,14 @@ type Snapshot struct {
 	// the sandbox could not tell, or the snapshot is of a directory.
 	PythonPackages []string `json:"python_packages,omitempty"`
 	SystemPackages []string `json:"system_packages,omitempty"`
+
+	// Unverified snapshots are of a sandbox that was not [Sandbox.Verified]:
+	// nothing says what it had, so that Config, Models and Repos are empty.
+	// FromSnapshot wants a config of the caller's own for them.
+	Unverified bool `json:"unverified,omitempty"`
+	// MissingEnv names the variables of the sandbox's Env whose values are not
+	// in Config, as only the program that started the sandbox has them.
+	MissingEnv []string `json:"missing_env,omitempty"`
 }
 
 // Snapshot saves the sandbox's file system as it is now. The sandbox runs on.
@@ -61,10 +72,13 @@ func (s *Sandbox) describeSnapshot(imageID, description string) *Snapshot {
 		Config:      s.config.clone(),
 		Models:      s.ModelHandles(),
 		Repos:       s.RepoHandles(),
+		Unverified:  s.unverified,
+		MissingEnv:  slices.Clone(s.missingEnv),
 	}
 }
 
-// FromSnapshot starts a sandbox on a saved file system. Hardware, secrets,
+// FromSnapshot starts a sandbox on a saved file system. The config may be the
+// snapshot's own, unless that is Unverified ([ErrUnverified]). Hardware, secrets,
 // ports and limits come from the config; packages, files and repositories are
 // there already and are not prepared again, files only [WithRefreshedFiles].
 func FromSnapshot(ctx context.Context, snapshot *Snapshot, config SandboxConfig, opts ...Option) (*Sandbox, error) {
@@ -83,10 +97,28 @@ func restored(snapshot *Snapshot, config SandboxConfig, opts []Option) (*Sandbox
 	if snapshot.Dir != "" {
 		return nil, fmt.Errorf("restore snapshot %s: it holds the directory %s alone: use RestoreDir", snapshot.ImageID, snapshot.Dir)
 	}
+	if snapshot.Unverified && reflect.DeepEqual(config, snapshot.Config) {
+		return nil, fmt.Errorf("restore snapshot %s: %w that it was made of, so that nothing says what it may have: give a config of your own",
+			snapshot.ImageID, ErrUnverified)
+	}
 	s := NewSandbox(config, opts...)
 	s.from = snapshot
+	s.warnOfMissingEnv()
 	s.models, s.repos = snapshot.Models, snapshot.Repos
 	return s, nil
+}
+
+// warnOfMissingEnv tells of variables that the saved sandbox had and this one
+// will not have.
+func (s *Sandbox) warnOfMissingEnv() {
+	missing := slices.DeleteFunc(slices.Clone(s.from.MissingEnv), func(name string) bool {
+		_, set := s.config.Env[name]
+		return set || slices.Contains(s.config.Secrets, name)
+	})
+	if len(missing) > 0 {
+		s.opts.logger.Warn("the restored sandbox lacks variables of env, whose values the snapshot does not have: "+
+			"set them in the config (seer restore: --env NAME=VALUE, or -f)", "env", strings.Join(missing, ","), "snapshot", s.from.ImageID)
+	}
 }
 
 // checkSnapshot finds out before anything is provisioned whether the image is still there.

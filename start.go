@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -48,6 +49,8 @@ func (s *Sandbox) undo(ctx context.Context, cause error) error {
 		defer cancel()
 		if err := s.remote.Terminate(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("sandbox %s may still be running and cost money: %w", s.remote.ID(), publicError(err)))
+		} else {
+			forgetRecord(s.client, s.remote.ID())
 		}
 		s.remote.Detach()
 	}
@@ -67,17 +70,29 @@ func (s *Sandbox) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	planned := plan.New(s.planInput())
 	if s.from != nil {
 		if err := s.checkSnapshot(ctx); err != nil {
 			return err
 		}
+	} else {
+		s.expectRepos(planned.Repos)
 	}
-	l := &launch{Sandbox: s, plan: plan.New(s.planInput()), env: env, lookup: secrets.lookup}
+	l := &launch{Sandbox: s, plan: planned, env: env, lookup: secrets.lookup}
 	if err := l.openHub(ctx); err != nil {
 		return err
 	}
 	defer l.closeHub()
 	return runSteps(ctx, l.events, l.steps())
+}
+
+// expectRepos says where the repositories will be. Their commits follow.
+func (s *Sandbox) expectRepos(planned []plan.Repo) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, repo := range planned {
+		s.repos = append(s.repos, RepoHandle{Name: repo.Name, URL: repo.URL, Path: repo.Target})
+	}
 }
 
 // validated checks the config, against the backend too, connects to it, and
@@ -302,11 +317,11 @@ func (l *launch) create(ctx context.Context, log func(string), secret modalclien
 	if err != nil {
 		return "", err
 	}
-	state, err := l.state()
-	if err != nil {
-		return "", err
+	lease := p.Lease
+	if l.client.KeepsLeases() {
+		lease = 0 // of the watchdog's
 	}
-	command, err := watchdogCommand(p.Lease, state, l.daemonsOfStart())
+	command, err := watchdogCommand(lease, l.daemonsOfStart())
 	if err != nil {
 		return "", err
 	}
@@ -323,6 +338,8 @@ func (l *launch) create(ctx context.Context, log func(string), secret modalclien
 		CIDRAllowlist:  p.CIDRs,
 		Regions:        p.Regions,
 		DockerInDocker: p.Docker,
+		Kept:           true,
+		Lease:          p.Lease,
 	}
 	if secret.ID != "" {
 		spec.Secrets = []modalclient.Secret{secret}
@@ -345,6 +362,7 @@ func (l *launch) create(ctx context.Context, log func(string), secret modalclien
 	l.mu.Lock()
 	l.remote, l.ends = remote, ends
 	l.mu.Unlock()
+	l.keepRecord(ctx)
 
 	tagged := make(chan error, 1)
 	go func() { tagged <- l.tag(ctx) }()
@@ -385,6 +403,8 @@ var cloneScript string
 
 const cloneTimeout = 15 * time.Minute
 
+var gitCommit = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+
 func (l *launch) clone(ctx context.Context, i int) (string, error) {
 	repo, planned := l.config.Repos[i], l.plan.Repos[i]
 	ctx, cancel := context.WithTimeout(ctx, cloneTimeout)
@@ -399,14 +419,14 @@ func (l *launch) clone(ctx context.Context, i int) (string, error) {
 		return "", err
 	}
 	commit := strings.TrimSpace(string(out))
-	handle := RepoHandle{Name: planned.Name, URL: planned.URL, Path: planned.Target, Commit: commit}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.repos == nil {
-		l.repos = make([]RepoHandle, len(l.plan.Repos))
+	if !gitCommit.MatchString(commit) { // what runs there is not this program's to vouch for
+		return "", nil
 	}
-	l.repos[i] = handle
-	return "at " + commit[:min(12, len(commit))], nil
+	l.mu.Lock()
+	l.repos[i].Commit = commit
+	l.mu.Unlock()
+	l.keepRecord(ctx)
+	return "at " + commit[:12], nil
 }
 
 // copiesFiles reports whether files of this machine go into the sandbox. What

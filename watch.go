@@ -8,7 +8,8 @@ import (
 	"github.com/ajobi-uhc/seer-go/internal/modalclient"
 )
 
-// leaseExitCode is how scripts/watchdog.sh ends when the lease has run out.
+// leaseExitCode is how scripts/watchdog.sh ends when the lease has run out, and
+// what a server says that keeps it itself.
 const leaseExitCode = 75
 
 // watch learns of the sandbox's end. It starts with the first one who asks.

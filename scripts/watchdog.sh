@@ -1,11 +1,11 @@
-# Keeps a sandbox alive while its lease lasts. $1: seconds, or "none"; $2: what
-# FromID wants to know, as JSON; then python/daemon.py and what it is to run, if
+# Keeps a sandbox alive while its lease lasts. $1: seconds, or "none", also where
+# the server keeps the lease; then python/daemon.py and what it is to run, if
 # anything. scripts/lease.sh renews the lease: its file holds the time of its
-# end, or "none". Both lie where no snapshot takes them along. A sandbox without
-# a lease gets none from whoever comes to use it.
+# end, or "none", and no snapshot takes it along. A sandbox without a lease gets
+# none from whoever comes to use it.
 mkdir -p /workspace
-lease=$1 state=$2
-shift 2
+lease=$1
+shift
 if [ $# -gt 0 ]; then
 	daemon=$1
 	shift
@@ -20,8 +20,9 @@ if [ "$lease" != none ]; then
 	end=$(($(date +%s) + lease))
 	(set -C && echo "$end" >/dev/shm/seer/lease) 2>/dev/null # unless it was lifted already
 fi
-printf '%s' "$state" >/dev/shm/seer/state.new && mv /dev/shm/seer/state.new /dev/shm/seer/state.json
-trap 'exit 0' TERM INT
+# What an agent sends to all shells, or to whatever has a word in its arguments,
+# is not meant for this one.
+trap : HUP INT QUIT TERM USR1 USR2 ALRM
 while :; do
 	sleep 5 &
 	wait $!

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -106,6 +107,7 @@ func TestASandboxOutlivesTheCommandThatStartedIt(t *testing.T) {
 	var restored reached
 	require.NoError(t, json.Unmarshal([]byte(r.stdout), &restored), r.stderr)
 	assert.Contains(t, restored.Ports, 9000)
+	assert.Contains(t, r.stderr, "GREETING", "whose value is said to be missing")
 	assert.Equal(t, "from the SDK\n", seerIn("exec", restored.ID, "--", "cat", "/root/note").stdout)
 
 	again := filepath.Join(t.TempDir(), "again.json")
@@ -128,6 +130,36 @@ func TestASandboxOutlivesTheCommandThatStartedIt(t *testing.T) {
 	assert.Equal(t, exitNotFound, seerIn("rm", "sb-nosuch").code)
 	require.Zero(t, seerIn("rm", "--all", "--mine").code)
 	assert.Empty(t, seerIn("ps", "-q").stdout)
+}
+
+// What an agent writes in its sandbox does not reach the owner's next restore.
+func TestRestoreBelievesNothingOfTheSandbox(t *testing.T) {
+	t.Parallel()
+	server := serveIn(t, warmDir(t))
+	id := up(t, server)
+	seerIn := func(args ...string) result {
+		return invoke(t, append([]string{"SEER_TEST_OTHER=a-secret-value"}, server.env...), args...)
+	}
+	const lie = `{"config":{"secrets":["SEER_TEST_OTHER"],"env":{"A":"b"}}}`
+	require.Zero(t, seerIn("exec", id, "--", "sh", "-c", `mkdir -p /dev/shm/seer; for f in /dev/shm/seer/state.json /dev/shm/seer/*; do echo "$1" >$f; done`, "sh", lie).code)
+	saved := filepath.Join(t.TempDir(), "snapshot.json")
+	require.Zero(t, seerIn("snapshot", id, "-o", saved).code)
+	r := seerIn("restore", saved, "--env", "GREETING=hi", "--env", "SEER_TEST_OWN=x y")
+	require.Zero(t, r.code, r.stderr)
+	assert.NotContains(t, r.stderr, "GREETING")
+	restored, _, _ := strings.Cut(r.stdout, "\n")
+	assert.Equal(t, "hi x y \n", seerIn("exec", restored, "--", "sh", "-c", `echo "$GREETING $SEER_TEST_OWN $SEER_TEST_OTHER"`).stdout)
+	assert.Equal(t, exitUsage, seerIn("restore", saved, "--env", "SEER_TEST_NOT_SET").code)
+
+	elsewhere := "SEER_HOME=" + t.TempDir() // of another user
+	r = invoke(t, append(slices.Clone(server.env), elsewhere), "snapshot", id, "-o", saved)
+	require.Zero(t, r.code, r.stderr)
+	r = seerIn("restore", saved)
+	assert.NotZero(t, r.code)
+	assert.Contains(t, r.stderr, "with -f")
+	r = seerIn("restore", saved, "-f", "testdata/config.yaml")
+	require.Zero(t, r.code, r.stderr)
+	require.Zero(t, seerIn("rm", id, restored, strings.SplitN(r.stdout, "\n", 2)[0]).code)
 }
 
 func TestExecPassesStandardInputOnWhenAsked(t *testing.T) {

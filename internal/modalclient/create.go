@@ -44,6 +44,11 @@ type CreateSpec struct {
 	CIDRAllowlist  []string // nil = everything
 	Regions        []string // nil = any
 
+	// Kept: where the server KeepsLeases, the sandbox outlives its command and
+	// ends with its Lease.
+	Kept  bool
+	Lease time.Duration // in whole seconds; 0 = none
+
 	DockerInDocker bool
 	Verbose        bool
 	Tags           map[string]string
@@ -123,6 +128,9 @@ func (c *Client) createNamed(ctx context.Context, app App, name string, spec Cre
 	}
 	if spec.DockerInDocker {
 		params.ExperimentalOptions = map[string]any{"enable_docker": true}
+	}
+	if spec.Kept && c.KeepsLeases() {
+		ctx = withLease(ctx, spec.Lease)
 	}
 	sandbox, err := c.modal.Sandboxes.Create(ctx, &modal.App{AppID: app.ID, Name: app.Name}, &modal.Image{ImageID: spec.Image}, params)
 	if err != nil {

@@ -101,6 +101,11 @@ func (s *Server) create(ctx context.Context, c creation) (*sandbox, error) {
 	if on, err := strconv.ParseBool(since.GetExperimentalOptionsV2()[dockerOption]); err == nil && on {
 		spec.Docker = true
 	}
+	lease, err := requestedLease(ctx)
+	if err != nil {
+		return nil, err
+	}
+	spec.Stays = lease != nil
 	sb := &sandbox{
 		id:          spec.ID,
 		taskID:      newID("ta-"),
@@ -108,6 +113,7 @@ func (s *Server) create(ctx context.Context, c creation) (*sandbox, error) {
 		environment: app.Environment,
 		definition:  definition,
 		tags:        tags,
+		lease:       lease,
 		stdout:      newSpool(s.spoolDir),
 		stderr:      newSpool(s.spoolDir),
 		files:       newFileBook(),

@@ -197,7 +197,7 @@ func (e *exec) isLost(timedOut bool) bool {
 	grace := time.NewTimer(lossGrace)
 	defer grace.Stop()
 	select {
-	case <-e.sandbox.run.Main().Done():
+	case <-e.sandbox.commandDone():
 		return true
 	case <-e.sandbox.run.Done():
 		return true

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -26,6 +27,7 @@ const (
 	endedTerminated   ending = "terminated"
 	endedTimeout      ending = "timeout"
 	endedIdle         ending = "idle_timeout"
+	endedLease        ending = "lease"
 	endedServerClosed ending = "server_closed"
 )
 
@@ -46,6 +48,7 @@ type sandbox struct {
 	environment string
 	definition  *pb.Sandbox
 	created     time.Time
+	lease       *lease // nil = the sandbox ends with its command
 
 	run            runtime.Sandbox
 	stdin          *stdin
@@ -68,6 +71,11 @@ type sandbox struct {
 func (b *sandbox) watch(s *Server) {
 	timeout := time.NewTimer(time.Duration(b.definition.GetTimeoutSecs()) * time.Second)
 	defer timeout.Stop()
+	leased := time.NewTimer(math.MaxInt64)
+	defer leased.Stop()
+	if b.lease != nil && b.lease.binds() {
+		leased.Reset(b.lease.left())
+	}
 	idle := time.Duration(b.definition.GetIdleTimeoutSecs()) * time.Second
 	var looks <-chan time.Time
 	if idle > 0 {
@@ -81,6 +89,12 @@ func (b *sandbox) watch(s *Server) {
 			running = false
 		case <-timeout.C:
 			b.endInBackground(s, endedTimeout)
+		case <-leased.C:
+			if left := b.lease.left(); left > 0 { // it was renewed, or lifted
+				leased.Reset(left)
+			} else {
+				b.endInBackground(s, endedLease)
+			}
 		case now := <-looks:
 			if b.run.Busy() {
 				b.touch()
@@ -152,6 +166,9 @@ func outcome(why ending, exit runtime.ExitStatus) *pb.GenericResult {
 	case why == endedIdle:
 		result.Status, result.Exitcode = pb.GenericResult_GENERIC_STATUS_IDLE_TIMEOUT, exitTimeout
 		result.Exception = "the sandbox reached its idle timeout"
+	case why == endedLease:
+		result.Exitcode = exitLease
+		result.Exception = "the lease ran out: the program that kept the sandbox is gone"
 	case why == endedTerminated || why == endedServerClosed:
 		result.Status, result.Exitcode = pb.GenericResult_GENERIC_STATUS_TERMINATED, exitKilled
 		result.Exception = "the sandbox was terminated"
@@ -214,6 +231,15 @@ func (b *sandbox) alive() error {
 	return nil
 }
 
+// commandDone is closed when the command has ended that the sandbox ends with;
+// nil if it outlives that.
+func (b *sandbox) commandDone() <-chan struct{} {
+	if b.lease != nil {
+		return nil
+	}
+	return b.run.Main().Done()
+}
+
 // lost reports whether the sandbox is at its end, asked for or not.
 func (b *sandbox) lost() bool {
 	b.mu.Lock()
@@ -223,7 +249,7 @@ func (b *sandbox) lost() bool {
 		return true
 	}
 	select {
-	case <-b.run.Main().Done():
+	case <-b.commandDone():
 		return true
 	case <-b.run.Done():
 		return true

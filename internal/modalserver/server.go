@@ -211,6 +211,7 @@ func New(cfg Config) (*Server, error) {
 	s.grpc.RegisterService(controlService(), s)
 	s.grpc.RegisterService(routerService(), s)
 	s.grpc.RegisterService(lookupService(), s)
+	s.grpc.RegisterService(leaseService(), s)
 	s.work.Go(func() {
 		if err := s.grpc.Serve(s.listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			s.log.ErrorContext(ctx, "server stopped", "error", err)

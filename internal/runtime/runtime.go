@@ -118,6 +118,7 @@ type Spec struct {
 	CPU      float64 // cores; 0 = no limit
 	MemoryMB int64   // MiB; 0 = no limit
 	Docker   bool    // a /var/lib/docker to work in
+	Stays    bool    // the sandbox outlives its command, and ends with Terminate
 	// Prepare fills the file system before the command runs. nil = as the image has it.
 	Prepare func(ctx context.Context, files Files) error
 }
@@ -156,7 +157,7 @@ type PTY struct {
 
 // Sandbox is a running set of isolated processes with a file system and a network of their own.
 type Sandbox interface {
-	// Main is the sandbox's own command. The sandbox ends with it.
+	// Main is the sandbox's own command. The sandbox ends with it, unless it Stays.
 	Main() Process
 	// Exec starts a further process. A program that does not exist or may not be
 	// run is an error (fs.ErrNotExist, fs.ErrPermission). It returns ErrEnded once
@@ -174,7 +175,7 @@ type Sandbox interface {
 	MountImage(ctx context.Context, path, imageID string) error
 	// Terminate kills every process, waits, unmounts and deletes the sandbox's layers. It is idempotent.
 	Terminate(ctx context.Context) error
-	// Done is closed when the main process has ended and nothing of the sandbox is left.
+	// Done is closed when the sandbox has ended and nothing of it is left.
 	Done() <-chan struct{}
 	// Busy reports whether an exec runs or a connection through Dial is open. For idle timeouts.
 	Busy() bool

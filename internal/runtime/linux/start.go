@@ -158,8 +158,12 @@ func hostname(id string) string {
 	return name[:min(len(name), 63)]
 }
 
-// supervise ends the sandbox when its command has ended, and cleans up.
+// supervise ends the sandbox when its command has ended, unless it stays, and
+// cleans up.
 func (s *sandbox) supervise() {
+	if s.spec.Stays {
+		<-s.guest.Done()
+	}
 	<-s.main.Done()
 	s.err = s.fell()
 	s.runtime.mu.Lock()

@@ -35,7 +35,9 @@ func newSandbox(owner *Runtime, spec runtime.Spec, image runtime.Image) *sandbox
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &sandbox{owner: owner, spec: spec, image: image, done: make(chan struct{}), ctx: ctx, cancel: cancel}
 	s.main = newProcess(ctx, runtime.ExecSpec{})
-	context.AfterFunc(s.main.ctx, s.end)
+	if !spec.Stays {
+		context.AfterFunc(s.main.ctx, s.end)
+	}
 	return s
 }
 

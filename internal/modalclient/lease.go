@@ -1,0 +1,55 @@
+package modalclient
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/emptypb"
+)
+
+// KeepsLeases reports whether the server keeps leases of sandboxes, where no
+// process of theirs reaches them. Modal does not; a server on this machine does.
+func (c *Client) KeepsLeases() bool { return c.local }
+
+// withLease has a create ask for a sandbox that ends with its lease.
+func withLease(ctx context.Context, lease time.Duration) context.Context {
+	value := "none"
+	if lease > 0 {
+		value = strconv.Itoa(int(wholeSeconds(lease) / time.Second))
+	}
+	return metadata.AppendToOutgoingContext(ctx, "seer-lease", value)
+}
+
+// KeepsLease is [Client.KeepsLeases] of the sandbox's server.
+func (s *Sandbox) KeepsLease() bool { return s.client.KeepsLeases() }
+
+// RenewLease keeps the sandbox for at least that long from now. Where it was
+// created without a lease it does not get one; Lease tells of it all the same.
+func (s *Sandbox) RenewLease(ctx context.Context, lease time.Duration) error {
+	request := pb.SandboxWaitRequest_builder{SandboxId: s.id, Timeout: float32(lease.Seconds())}.Build()
+	return s.callLease(ctx, "LeaseRenew", request, &emptypb.Empty{})
+}
+
+// LiftLease lets the sandbox live until its timeout, for good.
+func (s *Sandbox) LiftLease(ctx context.Context) error {
+	return s.callLease(ctx, "LeaseLift", pb.SandboxTerminateRequest_builder{SandboxId: s.id}.Build(), &emptypb.Empty{})
+}
+
+// LeaseLeft is for how long programs keep the sandbox from now on; 0 = none does.
+func (s *Sandbox) LeaseLeft(ctx context.Context) (time.Duration, error) {
+	left := &durationpb.Duration{}
+	err := s.callLease(ctx, "LeaseLeft", pb.SandboxTerminateRequest_builder{SandboxId: s.id}.Build(), left)
+	return left.AsDuration(), err
+}
+
+func (s *Sandbox) callLease(ctx context.Context, method string, request, answer proto.Message) error {
+	if err := s.client.conn.Invoke(ctx, "/seer.Leases/"+method, request, answer); err != nil {
+		return s.explain(ctx, "keep lease of sandbox "+s.id, err)
+	}
+	return nil
+}
