@@ -79,6 +79,8 @@ func (s *sandbox) begin(ctx context.Context) error {
 		Hosts:      []string{network.HostIP + "\t" + network.HostName},
 		Resolver:   network.GatewayIP,
 		Privileges: r.privileges,
+		Nesting:    s.spec.Docker,
+		NoSetID:    len(s.spec.Dirs) > 0,
 	}
 	binds, err := s.binds()
 	if err != nil {

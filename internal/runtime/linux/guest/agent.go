@@ -7,19 +7,15 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
 // agent answers the host.
 type agent struct {
-	spawner *spawner
-	mounter *mounter
-
-	mu       sync.Mutex
-	sessions map[int]*process // by the number that the host knows
-	last     int
+	spawner  *spawner
+	mounter  *mounter
+	sessions *sessions
 }
 
 // boot serves the first conversation, which sets the sandbox up.
@@ -53,11 +49,14 @@ func newAgent(cfg *Config) (*agent, int, error) {
 	if err != nil {
 		return nil, -1, err
 	}
-	s, err := newSpawner(cfg.Privileges, cfg.Limits)
+	s, err := newSpawner(cfg)
+	if err == nil {
+		err = shieldKernel(cfg.Privileges)
+	}
 	if err != nil {
 		return nil, -1, errors.Join(err, unix.Close(network))
 	}
-	return &agent{spawner: s, mounter: m, sessions: map[int]*process{}}, network, nil
+	return &agent{spawner: s, mounter: m, sessions: newSessions()}, network, nil
 }
 
 func (a *agent) serve(control *net.UnixConn) error {

@@ -21,6 +21,12 @@ type Config struct {
 
 	Privileges Privileges
 	Limits     Limits
+	// Nesting leaves mounts and namespaces to programs inside, as far as the
+	// kernel lets them: for containers in the sandbox.
+	Nesting bool
+	// NoSetID keeps files from getting set-user-ID bits and capabilities: for
+	// sandboxes with a directory that other users of the host may reach.
+	NoSetID bool
 }
 
 // Privileges say what root inside the sandbox is on the host.

@@ -26,8 +26,8 @@ func (a *agent) exec(c conversation, cmd *Command, stdio []int) error {
 	if err != nil {
 		return err
 	}
-	number := a.remember(p)
-	defer a.forget(number)
+	number := a.sessions.remember(p)
+	defer a.sessions.end(number)
 	var passed []int
 	if master != nil {
 		passed = append(passed, int(master.Fd()))
@@ -148,20 +148,6 @@ func variable(env []string, name string) string {
 	return ""
 }
 
-func (a *agent) remember(p *process) int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.last++
-	a.sessions[a.last] = p
-	return a.last
-}
-
-func (a *agent) forget(number int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.sessions, number)
-}
-
 func (a *agent) kill(c conversation, r *killRequest) error {
 	if r.Process == 0 {
 		// Every process but this one.
@@ -170,10 +156,8 @@ func (a *agent) kill(c conversation, r *killRequest) error {
 		}
 		return c.send(answer{})
 	}
-	a.mu.Lock()
-	p := a.sessions[r.Process]
-	a.mu.Unlock()
-	if p != nil {
+	if p := a.sessions.hold(r.Process); p != nil {
+		defer a.sessions.letGo(p)
 		if err := a.spawner.kill(p, r.Signal); err != nil {
 			return err
 		}

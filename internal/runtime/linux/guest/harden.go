@@ -5,91 +5,94 @@ package guest
 import (
 	"errors"
 	"fmt"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// keptCapabilities are what root in a sandbox needs to install packages and
-// run services. Without CAP_SYS_PTRACE nobody inside reads the first process,
-// without CAP_SYS_ADMIN nobody changes mounts.
-func keptCapabilities() map[uintptr]bool {
-	return map[uintptr]bool{
-		unix.CAP_AUDIT_WRITE:      true,
-		unix.CAP_CHOWN:            true,
-		unix.CAP_DAC_OVERRIDE:     true,
-		unix.CAP_FOWNER:           true,
-		unix.CAP_FSETID:           true,
-		unix.CAP_KILL:             true,
-		unix.CAP_NET_BIND_SERVICE: true,
-		unix.CAP_NET_RAW:          true,
-		unix.CAP_SETFCAP:          true,
-		unix.CAP_SETGID:           true,
-		unix.CAP_SETPCAP:          true,
-		unix.CAP_SETUID:           true,
-		unix.CAP_SYS_CHROOT:       true,
+// restrict takes from the calling thread, and from every process that it will
+// start, what nothing inside needs. Each step may need the rights that a later
+// one takes.
+func restrict(cfg *Config) error {
+	if err := leaveKeyring(); err != nil {
+		return err
 	}
+	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil && !errors.Is(err, unix.EINVAL) { // a kernel without them
+		return fmt.Errorf("hide control groups of the host: %w", err)
+	}
+	if cfg.Privileges != Host {
+		if err := limitNamespaces(cfg.Nesting); err != nil {
+			return err
+		}
+	}
+	if !cfg.Nesting {
+		if err := confine(); err != nil {
+			return err
+		}
+	}
+	err := filterCalls(strict{owners: cfg.Privileges == Mapped, nesting: cfg.Nesting, noSetID: cfg.NoSetID})
+	if err != nil {
+		return err
+	}
+	return dropCapabilities(keptCapabilities(cfg.NoSetID))
 }
 
-// dropCapabilities takes everything else from the calling thread's children,
-// for good.
-func dropCapabilities() error {
-	kept := keptCapabilities()
-	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
-		if kept[c] {
+// leaveKeyring leaves the host's session keyring, which holds a login's
+// Kerberos tickets, say. Where nobody may use keys there is nothing to share.
+func leaveKeyring() error {
+	_, err := unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0)
+	if err != nil && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("leave session keyring: %w", err)
+	}
+	return nil
+}
+
+// capabilities is a set of them, a bit each.
+type capabilities uint64
+
+func (c capabilities) has(number int) bool { return c>>number&1 != 0 }
+
+// keptCapabilities are what root in a sandbox needs to install packages and
+// run services. Without CAP_SYS_PTRACE nobody inside reads the first process,
+// without CAP_SYS_ADMIN nobody changes mounts. With noSetID no file gets a
+// capability, and a program that is written to loses its set-user-ID bit.
+func keptCapabilities(noSetID bool) capabilities {
+	kept := capabilities(1<<unix.CAP_AUDIT_WRITE | 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER |
+		1<<unix.CAP_KILL | 1<<unix.CAP_NET_BIND_SERVICE | 1<<unix.CAP_NET_RAW |
+		1<<unix.CAP_SETGID | 1<<unix.CAP_SETPCAP | 1<<unix.CAP_SETUID | 1<<unix.CAP_SYS_CHROOT)
+	if !noSetID {
+		kept |= 1<<unix.CAP_FSETID | 1<<unix.CAP_SETFCAP
+	}
+	return kept
+}
+
+// marking is what the thread that starts processes may use beside what they
+// keep, and raises for that moment alone: see markProcesses.
+const marking = capabilities(1 << unix.CAP_SYS_ADMIN)
+
+// dropCapabilities takes the others from the calling thread's children, and
+// from itself: what it does for a child until that is another program, it does
+// with the child's rights.
+func dropCapabilities(kept capabilities) error {
+	for c := 0; c <= unix.CAP_LAST_CAP; c++ {
+		if kept.has(c) {
 			continue
 		}
-		err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0)
+		err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0)
 		if err != nil && !errors.Is(err, unix.EINVAL) { // a kernel older than the capability
 			return fmt.Errorf("drop capability %d: %w", c, err)
 		}
 	}
-	return nil
+	return setCapabilities(kept, kept|marking)
 }
 
-const (
-	loadWord = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
-	jumpIf   = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
-	leave    = unix.BPF_RET | unix.BPF_K
-
-	offsetNumber = 0 // in struct seccomp_data
-	offsetArch   = 4
-
-	allow   = 0x7fff0000 // SECCOMP_RET_ALLOW
-	succeed = 0x00050000 // SECCOMP_RET_ERRNO, errno 0
-)
-
-// ignoreOwners makes the calls that change owners or users succeed without
-// effect for the calling thread's children. In a user namespace with a single
-// user they could only fail, and package managers would with them.
-func ignoreOwners() error {
-	calls := ownerCalls()
-	filter := []unix.SockFilter{
-		{Code: loadWord, K: offsetArch},
-		{Code: jumpIf, K: auditArch, Jt: 1},
-		{Code: leave, K: allow},
-		{Code: loadWord, K: offsetNumber},
+func setCapabilities(effective, permitted capabilities) error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	data := [2]unix.CapUserData{
+		{Effective: uint32(effective), Permitted: uint32(permitted)},
+		{Effective: uint32(effective >> 32), Permitted: uint32(permitted >> 32)},
 	}
-	for i, call := range calls {
-		filter = append(filter, unix.SockFilter{Code: jumpIf, K: call, Jt: uint8(len(calls) - i)})
-	}
-	filter = append(filter, unix.SockFilter{Code: leave, K: allow}, unix.SockFilter{Code: leave, K: succeed})
-	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	_, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&program)))
-	if errno != 0 {
-		return fmt.Errorf("install system call filter: %w", errno)
+	if err := unix.Capset(&header, &data[0]); err != nil {
+		return fmt.Errorf("set capabilities: %w", err)
 	}
 	return nil
-}
-
-// ownerCalls are the calls that every architecture has, and those of this one.
-func ownerCalls() []uint32 {
-	return append([]uint32{
-		unix.SYS_FCHOWN, unix.SYS_FCHOWNAT,
-		unix.SYS_SETGROUPS,
-		unix.SYS_SETUID, unix.SYS_SETGID,
-		unix.SYS_SETREUID, unix.SYS_SETREGID,
-		unix.SYS_SETRESUID, unix.SYS_SETRESGID,
-		unix.SYS_SETFSUID, unix.SYS_SETFSGID,
-	}, oldOwnerCalls()...)
 }

@@ -42,6 +42,9 @@ func run() error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("hide process memory: %w", err)
 	}
+	if err := deafen(); err != nil {
+		return err
+	}
 	unix.Umask(0o022)
 	if err := closeInherited(); err != nil {
 		return err

@@ -28,6 +28,8 @@ type place struct {
 const (
 	restricted = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
 	readOnly   = restricted | unix.MOUNT_ATTR_RDONLY
+	// A device is the host's: what it does is for all, its mode and owner for nobody inside.
+	deviceOnly = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_RDONLY
 )
 
 // enterRoot mounts the sandbox's root file system and makes it this process's.
@@ -55,13 +57,7 @@ func enterRoot(m *mounter, cfg *Config) error {
 			return err
 		}
 	}
-	if err := linkDevices(); err != nil {
-		return err
-	}
-	if cfg.Privileges == Mapped {
-		return nil // root inside owns none of the kernel's files
-	}
-	return shieldKernel()
+	return linkDevices()
 }
 
 func (p place) attach(fd int) error {
@@ -94,7 +90,7 @@ func layout(m *mounter, cfg *Config) []place {
 	)
 	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
 		device := "/dev/" + name
-		places = append(places, place{path: device, file: true, make: func() (int, error) { return m.tree(device, 0) }})
+		places = append(places, place{path: device, file: true, make: func() (int, error) { return m.tree(device, deviceOnly) }})
 	}
 	for _, b := range cfg.Binds {
 		places = append(places, place{path: b.Target, make: func() (int, error) { return m.tree(b.Source, b.attributes()) }})
@@ -147,36 +143,6 @@ func linkDevices() error {
 		}
 	}
 	return nil
-}
-
-// shieldKernel keeps root inside, who is root outside, from the kernel's
-// settings and memory. A file that this kernel lacks needs no shield.
-func shieldKernel() error {
-	for _, path := range []string{"/proc/sys", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/sysrq-trigger"} {
-		if err := cover(path, path, readOnly); err != nil {
-			return err
-		}
-	}
-	for _, path := range []string{
-		"/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/timer_list", "/proc/sched_debug", "/proc/latency_stats",
-	} {
-		if err := cover(path, "/dev/null", 0); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func cover(path, source string, attributes uint64) error {
-	if _, err := os.Lstat(path); err != nil {
-		return nil
-	}
-	fd, err := restrictedTree(source, attributes)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = unix.Close(fd) }()
-	return move(fd, path)
 }
 
 // setUp makes this process the first of a sandbox and returns the descriptor

@@ -4,7 +4,6 @@ package guest
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"runtime"
 	"strconv"
@@ -23,6 +22,8 @@ const sacrifice = "500"
 type spawner struct {
 	work   chan func()
 	limits Limits
+	kept   capabilities
+	null   int // the sandbox's own
 
 	mu       sync.Mutex
 	running  map[int]*process // by process id
@@ -32,20 +33,28 @@ type spawner struct {
 // process is one that the host asked for.
 type process struct {
 	pid   int
+	mark  mark
+	held  int // times, by who signals it; guarded by sessions
 	ended chan syscall.WaitStatus
 }
 
-func newSpawner(privileges Privileges, limits Limits) (*spawner, error) {
+func newSpawner(cfg *Config) (*spawner, error) {
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: os.DevNull, Err: err}
+	}
 	s := &spawner{
+		null:     null,
 		work:     make(chan func()),
-		limits:   limits,
+		limits:   cfg.Limits,
+		kept:     keptCapabilities(cfg.NoSetID),
 		running:  map[int]*process{},
 		appeared: make(chan struct{}, 1),
 	}
 	ready := make(chan error)
 	go func() {
 		runtime.LockOSThread() // for good: the rest of the process keeps its rights
-		ready <- restrict(privileges)
+		ready <- restrict(cfg)
 		for f := range s.work {
 			f()
 		}
@@ -57,24 +66,14 @@ func newSpawner(privileges Privileges, limits Limits) (*spawner, error) {
 	return s, nil
 }
 
-func restrict(privileges Privileges) error {
-	// What starts here would share the host's session keyring: a login's
-	// Kerberos tickets, say. Where nobody may use keys there is nothing to share.
-	_, err := unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0)
-	if err != nil && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("leave session keyring: %w", err)
-	}
-	if privileges == Mapped {
-		if err := ignoreOwners(); err != nil {
-			return err
-		}
-	}
-	return dropCapabilities()
-}
-
 // start runs a program as the leader of a session of its own.
 func (s *spawner) start(path string, args []string, attr *syscall.ProcAttr) (*process, error) {
 	p := &process{ended: make(chan syscall.WaitStatus, 1)}
+	for i, fd := range attr.Files {
+		if isNull(int(fd)) {
+			attr.Files[i] = uintptr(s.null)
+		}
+	}
 	var err error
 	done := make(chan struct{})
 	s.work <- func() {
@@ -82,10 +81,15 @@ func (s *spawner) start(path string, args []string, attr *syscall.ProcAttr) (*pr
 		// Held until the process is known, so that its end is not missed.
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		if p.mark, err = newMark(s.kept); err != nil {
+			return
+		}
 		if p.pid, err = syscall.ForkExec(path, args, attr); err == nil {
 			s.running[p.pid] = p
 			s.limit(p.pid)
+			return
 		}
+		p.mark.release()
 	}
 	<-done
 	if err != nil {
@@ -96,6 +100,14 @@ func (s *spawner) start(path string, args []string, attr *syscall.ProcAttr) (*pr
 	default:
 	}
 	return p, nil
+}
+
+// isNull tells the null device. That of the host is no file of the sandbox, so
+// a program could not open it by the name /dev/stdout.
+func isNull(fd int) bool {
+	var stat unix.Stat_t
+	err := unix.Fstat(fd, &stat)
+	return err == nil && stat.Mode&unix.S_IFMT == unix.S_IFCHR && stat.Rdev == unix.Mkdev(1, 3)
 }
 
 // limit applies what cannot be inherited from the first process without
@@ -133,30 +145,20 @@ func (s *spawner) reap() {
 	}
 }
 
-// kill signals every process of the session that p leads or led.
+// kill signals every process of the session that p leads or led. SIGKILL ends
+// everything that came of p, in whatever session.
 func (s *spawner) kill(p *process, signal syscall.Signal) error {
+	if signal == syscall.SIGKILL {
+		return p.mark.kill()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if leader := s.running[p.pid]; leader != nil && leader != p {
 		return nil // the number belongs to another session by now
 	}
-	signalled := map[int]bool{}
-	for {
-		pids, err := sessionMembers(p.pid)
-		if err != nil {
-			return err
-		}
-		fresh := false
-		for _, pid := range pids {
-			if !signalled[pid] {
-				signalled[pid], fresh = true, true
-				_ = syscall.Kill(pid, signal)
-			}
-		}
-		// What dies may have forked since it was found: look again until
-		// nothing new appears.
-		if !fresh || signal != syscall.SIGKILL {
-			return nil
-		}
+	pids, err := sessionMembers(p.pid)
+	for _, pid := range pids {
+		_ = syscall.Kill(pid, signal)
 	}
+	return err
 }

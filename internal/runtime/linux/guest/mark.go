@@ -1,0 +1,90 @@
+//go:build linux
+
+package guest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// mark tells the processes of one command from those of another, whatever they
+// do to their session, parents and environment: it is a UTS namespace, which
+// every child inherits and nobody inside may leave. While the file is open no
+// other namespace gets its number.
+type mark struct {
+	fd   int
+	link string // as /proc shows it
+}
+
+// newMark gives the calling thread's next children a mark of their own, with
+// what they keep for capabilities.
+func newMark(kept capabilities) (mark, error) {
+	if err := setCapabilities(kept|marking, kept|marking); err != nil {
+		return mark{}, err
+	}
+	err := unix.Unshare(unix.CLONE_NEWUTS)
+	if err := errors.Join(err, setCapabilities(kept, kept|marking)); err != nil {
+		return mark{}, fmt.Errorf("mark processes: %w", err)
+	}
+	fd, err := unix.Open("/proc/thread-self/ns/uts", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return mark{}, fmt.Errorf("mark processes: %w", err)
+	}
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return mark{}, errors.Join(fmt.Errorf("mark processes: %w", err), unix.Close(fd))
+	}
+	return mark{fd: fd, link: fmt.Sprintf("uts:[%d]", stat.Ino)}, nil
+}
+
+func (m mark) release() { _ = unix.Close(m.fd) }
+
+func markOf(pid string) (string, error) { return os.Readlink("/proc/" + pid + "/ns/uts") }
+
+// killPatience is how long processes may take to die, on a busy machine, or
+// keep ahead of who kills them.
+const killPatience = 10 * time.Second
+
+// kill kills until nothing with the mark is left: what dies may have forked
+// since it was found.
+func (m mark) kill() error {
+	end := time.Now().Add(killPatience)
+	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 5*time.Millisecond) {
+		pids, err := processes(func(pid string) bool {
+			link, err := markOf(pid)
+			return err == nil && link == m.link // none has one that has ended
+		})
+		if err != nil || len(pids) == 0 {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("kill command: %d processes do not die", len(pids))
+		}
+		for _, pid := range pids {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		time.Sleep(pause)
+	}
+}
+
+// processes lists those that a condition holds for, but not this one.
+func processes(wanted func(pid string) bool) ([]int, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err == nil && pid > 1 && wanted(e.Name()) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
