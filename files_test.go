@@ -149,7 +149,9 @@ func TestTreesSurviveARoundTrip(t *testing.T) {
 	require.NoError(t, sandbox.Upload(t.Context(), root, "/workspace/up/load"))
 	back := filepath.Join(t.TempDir(), "back")
 	require.NoError(t, sandbox.Download(t.Context(), "/workspace/up/load", back))
-	assert.Equal(t, describeTree(t, root), describeTree(t, back))
+	want := describeTree(t, root)
+	delete(want, "dangling") // it leads out of the tree
+	assert.Equal(t, want, describeTree(t, back))
 
 	t.Run("a single file", func(t *testing.T) {
 		source := filepath.Join(root, "odd", "-rf", "-rf")

@@ -204,9 +204,9 @@ func (p localPlace) copy(ctx context.Context, mounts []Mount) error {
 	packed := make(chan struct{})
 	go func() {
 		defer close(packed)
-		_ = writer.CloseWithError(archive.Tar(writer, trees...)) // the reader gets the error
+		_ = writer.CloseWithError(archive.Tar(writer, nil, trees...)) // the reader gets the error
 	}()
-	err := archive.Untar(reader, p.dir)
+	err := archive.Untar(reader, p.dir, archive.Options{OuterLinks: true})
 	_ = reader.CloseWithError(errors.New("copy has ended"))
 	<-packed
 	return err

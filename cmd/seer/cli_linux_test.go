@@ -86,6 +86,15 @@ func TestASandboxOutlivesTheCommandThatStartedIt(t *testing.T) {
 	require.Zero(t, seerIn("cp", id+":/srv/testdata/config.yaml", inside+"/").code)
 	assert.FileExists(t, filepath.Join(inside, "config.yaml"))
 	assert.Contains(t, seerIn("cp", id+":/srv/testdata/config.yaml", inside).stderr, "cannot replace a directory")
+	require.Zero(t, seerIn("exec", id, "--", "sh", "-c", "cd /srv && ln -s testdata/config.yaml link && ln -s loop loop && mkfifo pipe").code)
+	require.Zero(t, seerIn("cp", id+":/srv/link", filepath.Join(inside, "link")).code)
+	linked, err := os.Lstat(filepath.Join(inside, "link"))
+	require.NoError(t, err)
+	assert.True(t, linked.Mode().IsRegular(), "a link is followed")
+	for place, want := range map[string]string{"loop": "too many levels", "pipe": "is a named pipe"} {
+		assert.Contains(t, seerIn("cp", id+":/srv/"+place, filepath.Join(inside, "none")).stderr, want)
+	}
+	assert.Contains(t, seerIn("cp", "testdata", id+":/srv/link").stderr, "not a directory")
 	assert.Contains(t, seerIn("cp", id+":/nothing", filepath.Join(inside, "nothing")).stderr, "does not exist")
 	assert.NoDirExists(t, filepath.Join(inside, "nothing"))
 

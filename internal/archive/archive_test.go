@@ -58,8 +58,8 @@ func TestTreeSurvivesRoundTrip(t *testing.T) {
 	require.NoError(t, os.Link(filepath.Join(source, "plain"), filepath.Join(source, "zz hard")))
 
 	var stream bytes.Buffer
-	require.NoError(t, archive.Tar(&stream, archive.Tree{Source: source}))
-	require.NoError(t, archive.Untar(&stream, target))
+	require.NoError(t, archive.Tar(&stream, nil, archive.Tree{Source: source}))
+	require.NoError(t, archive.Untar(&stream, target, archive.Options{OuterLinks: true}))
 	assert.Equal(t, listing(t, source), listing(t, target))
 	first, err := os.Stat(filepath.Join(target, "plain"))
 	require.NoError(t, err)
@@ -67,9 +67,9 @@ func TestTreeSurvivesRoundTrip(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, os.SameFile(first, second), "hard link lost")
 
-	require.NoError(t, archive.Tar(&stream, archive.Tree{Source: source}))
+	require.NoError(t, archive.Tar(&stream, nil, archive.Tree{Source: source}))
 	require.NoError(t, os.Chmod(filepath.Join(target, "locked"), 0o755))
-	require.NoError(t, archive.Untar(&stream, target), "a second time over the first")
+	require.NoError(t, archive.Untar(&stream, target, archive.Options{OuterLinks: true}), "a second time over the first")
 	assert.Equal(t, listing(t, source), listing(t, target))
 }
 
@@ -103,7 +103,7 @@ func TestFileBecomesOneEntry(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "a file"), []byte("text"), 0o640))
 	var stream bytes.Buffer
-	require.NoError(t, archive.Tar(&stream, archive.Tree{Source: filepath.Join(dir, "a file")}))
+	require.NoError(t, archive.Tar(&stream, nil, archive.Tree{Source: filepath.Join(dir, "a file")}))
 	r := tar.NewReader(&stream)
 	header, err := r.Next()
 	require.NoError(t, err)
@@ -117,14 +117,14 @@ func TestFileBecomesOneEntry(t *testing.T) {
 }
 
 func TestMissingSource(t *testing.T) {
-	err := archive.Tar(io.Discard, archive.Tree{Source: filepath.Join(t.TempDir(), "none")})
+	err := archive.Tar(io.Discard, nil, archive.Tree{Source: filepath.Join(t.TempDir(), "none")})
 	assert.ErrorIs(t, err, fs.ErrNotExist)
 }
 
 func TestExistingTargetKeepsItsMode(t *testing.T) {
 	target := t.TempDir()
 	require.NoError(t, os.Chmod(target, 0o700))
-	require.NoError(t, archive.Untar(stream(t, tar.Header{Name: "./", Typeflag: tar.TypeDir, Mode: 0o777}), target))
+	require.NoError(t, archive.Untar(stream(t, tar.Header{Name: "./", Typeflag: tar.TypeDir, Mode: 0o777}), target, archive.Options{}))
 	info, err := os.Stat(target)
 	require.NoError(t, err)
 	assert.Equal(t, fs.FileMode(0o700), info.Mode().Perm())
@@ -161,8 +161,14 @@ func TestHostileArchives(t *testing.T) {
 					entries[i].Linkname = outside
 				}
 			}
-			require.Error(t, archive.Untar(stream(t, entries...), filepath.Join(outside, "target")))
+			target := filepath.Join(outside, "target")
+			require.Error(t, archive.Untar(stream(t, entries...), target, archive.Options{OuterLinks: true}))
 			assertOnly(t, outside, canary)
+
+			require.NoError(t, os.RemoveAll(target))
+			_ = archive.Untar(stream(t, entries...), target, archive.Options{}) // may skip the links
+			assertOnly(t, outside, canary)
+			assertNoWayOut(t, target)
 		})
 	}
 }
@@ -179,7 +185,7 @@ func TestHostileFileStreams(t *testing.T) {
 		"nothing":               {{Name: "canary", Typeflag: tar.TypeFifo}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.Error(t, archive.Extract(stream(t, entries...), filepath.Join(outside, "target")))
+			require.Error(t, archive.Extract(stream(t, entries...), filepath.Join(outside, "target"), archive.Options{}))
 			assertOnly(t, outside, canary)
 			assert.NoFileExists(t, filepath.Join(outside, "target"))
 		})
@@ -197,7 +203,7 @@ func TestLinksAreReplacedNotFollowed(t *testing.T) {
 		{Name: "fifo", Typeflag: tar.TypeFifo},
 		{Name: "device", Typeflag: tar.TypeChar},
 	}
-	require.NoError(t, archive.Untar(stream(t, entries...), target))
+	require.NoError(t, archive.Untar(stream(t, entries...), target, archive.Options{}))
 	assertOnly(t, outside, canary)
 	info, err := os.Lstat(filepath.Join(target, "a"))
 	require.NoError(t, err)
@@ -210,20 +216,20 @@ func TestLinksAreReplacedNotFollowed(t *testing.T) {
 func TestStreamIsReadToItsEnd(t *testing.T) {
 	failure := errors.New("tar said no")
 	r := io.MultiReader(stream(t), bytes.NewReader(make([]byte, 10<<10)), iotest.ErrReader(failure))
-	assert.ErrorIs(t, archive.Untar(r, t.TempDir()), failure)
+	assert.ErrorIs(t, archive.Untar(r, t.TempDir(), archive.Options{}), failure)
 }
 
 func TestWhatDoesNotArriveLeavesNothing(t *testing.T) {
 	failure := errors.New("no such file")
 	target := filepath.Join(t.TempDir(), "target")
-	assert.ErrorIs(t, archive.Extract(io.MultiReader(stream(t), iotest.ErrReader(failure)), target), failure)
+	assert.ErrorIs(t, archive.Extract(io.MultiReader(stream(t), iotest.ErrReader(failure)), target, archive.Options{}), failure)
 	assert.NoFileExists(t, target)
 	assert.NoDirExists(t, target)
 }
 
 func TestAFileReplacesNoDirectory(t *testing.T) {
 	target := t.TempDir()
-	err := archive.Extract(stream(t, tar.Header{Name: "a", Typeflag: tar.TypeReg, Size: 4}), target)
+	err := archive.Extract(stream(t, tar.Header{Name: "a", Typeflag: tar.TypeReg, Size: 4}), target, archive.Options{})
 	require.ErrorContains(t, err, "a file cannot replace a directory")
 	entries, err := os.ReadDir(filepath.Dir(target))
 	require.NoError(t, err)
@@ -256,6 +262,26 @@ func assertOnly(t testing.TB, outside, canary string) {
 	}
 }
 
+// assertNoWayOut checks that no link below the target leads out of it.
+func assertNoWayOut(t testing.TB, target string) {
+	t.Helper()
+	real, err := filepath.EvalSymlinks(target)
+	if err != nil {
+		return // it was not made
+	}
+	require.NoError(t, filepath.WalkDir(real, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.Type() != fs.ModeSymlink {
+			return nil //nolint:nilerr // what cannot be looked at is no way out
+		}
+		if end, err := filepath.EvalSymlinks(path); err == nil {
+			inside, err := filepath.Rel(real, end)
+			require.NoError(t, err)
+			assert.True(t, filepath.IsLocal(inside), "%s leads to %s", path, end)
+		}
+		return nil
+	}))
+}
+
 func FuzzUntar(f *testing.F) {
 	f.Add(stream(f, tar.Header{Name: "a", Typeflag: tar.TypeSymlink, Linkname: ".."}, tar.Header{Name: "a/canary", Typeflag: tar.TypeReg, Size: 4}).Bytes())
 	f.Add(stream(f, tar.Header{Name: "../canary", Typeflag: tar.TypeReg, Size: 4}).Bytes())
@@ -265,7 +291,8 @@ func FuzzUntar(f *testing.F) {
 		canary := filepath.Join(outside, "canary")
 		require.NoError(t, os.WriteFile(canary, []byte("alive"), 0o600))
 		target := filepath.Join(outside, "target")
-		_ = archive.Untar(bytes.NewReader(data), target) // any error will do
+		_ = archive.Untar(bytes.NewReader(data), target, archive.Options{}) // any error will do
+		assertNoWayOut(t, target)
 		_ = filepath.WalkDir(target, func(path string, entry fs.DirEntry, err error) error {
 			if err == nil && entry.IsDir() {
 				_ = os.Chmod(path, 0o755) // or TempDir cannot be removed

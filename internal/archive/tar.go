@@ -20,26 +20,41 @@ type Tree struct {
 	Name   string // what the archive calls it; "" = a directory's entries stand by themselves, a file has its base name
 }
 
-// Tar writes files and directories as one tar stream. Symbolic links below
-// them stay links, hard links too where the system has them. Sockets, pipes
-// and devices are left out. Owners are not kept.
-func Tar(w io.Writer, trees ...Tree) error {
+// Skipped is told what of a tree is not copied, and why; nil = nobody is.
+type Skipped func(name, reason string)
+
+func (s Skipped) tell(name, reason string) {
+	if s != nil {
+		s(name, reason)
+	}
+}
+
+// Tar writes files and directories as one tar stream. A tree that is a link
+// itself is followed; links below it stay links, hard links too where the
+// system has them, and holes stay holes. Sockets, pipes and devices below a
+// tree are skipped, as is what vanishes meanwhile; a tree that is one itself is
+// an error. Owners are not kept.
+func Tar(w io.Writer, skipped Skipped, trees ...Tree) error {
 	out := tar.NewWriter(w)
 	for _, tree := range trees {
-		if err := writeTree(out, tree); err != nil {
+		p := &packer{out: w, tar: out, skipped: skipped, name: tree.Name, links: make(map[fileID]string)}
+		if err := p.tree(tree.Source); err != nil {
 			return fmt.Errorf("pack %s: %w", tree.Source, err)
 		}
 	}
 	return out.Close()
 }
 
-func writeTree(out *tar.Writer, tree Tree) error {
-	info, err := os.Stat(tree.Source)
+func (p *packer) tree(source string) error {
+	info, err := os.Stat(source)
 	if err != nil {
 		return err
 	}
-	source, base := tree.Source, "."
+	base := "."
 	if !info.IsDir() {
+		if !info.Mode().IsRegular() {
+			return &fs.PathError{Op: "copy", Path: source, Err: fmt.Errorf("is %s, and only regular files and directories are copied", Kind(info.Mode()))}
+		}
 		if source, err = filepath.EvalSymlinks(source); err != nil {
 			return err
 		}
@@ -50,19 +65,50 @@ func writeTree(out *tar.Writer, tree Tree) error {
 		return err
 	}
 	defer root.Close()
-	p := &packer{tar: out, root: root, base: base, name: tree.Name, links: make(map[fileID]string)}
-	if base == "." && tree.Name == "" {
+	p.root, p.base = root, base
+	if base == "." && p.name == "" {
 		return p.children(".")
 	}
 	return p.entry(base)
 }
 
+// Kind is what a file is, in words.
+func Kind(mode fs.FileMode) string {
+	switch mode.Type() {
+	case 0:
+		return "a regular file"
+	case fs.ModeDir:
+		return "a directory"
+	case fs.ModeSymlink:
+		return "a symbolic link"
+	case fs.ModeNamedPipe:
+		return "a named pipe"
+	case fs.ModeSocket:
+		return "a socket"
+	}
+	if mode&fs.ModeDevice != 0 {
+		return "a device"
+	}
+	return "no regular file"
+}
+
 type packer struct {
-	tar   *tar.Writer
-	root  *os.Root
-	base  string            // what is packed, below root
-	name  string            // what it is called instead; "" = its own name
-	links map[fileID]string // first name of files that have several
+	out     io.Writer // below tar
+	tar     *tar.Writer
+	skipped Skipped
+	root    *os.Root
+	base    string            // what is packed, below root
+	name    string            // what it is called instead; "" = its own name
+	links   map[fileID]string // first name of files that have several
+}
+
+// vanished reports whether something below the tree is no more there.
+func (p *packer) vanished(name string, err error) bool {
+	if !errors.Is(err, fs.ErrNotExist) || name == p.base {
+		return false
+	}
+	p.skipped.tell(name, "vanished meanwhile")
+	return true
 }
 
 // nameOf is the name in the archive of a path below root.
@@ -80,6 +126,9 @@ func (p *packer) nameOf(local string) string {
 
 func (p *packer) children(dir string) error {
 	f, err := p.root.Open(dir)
+	if p.vanished(dir, err) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -98,17 +147,20 @@ func (p *packer) children(dir string) error {
 
 func (p *packer) entry(name string) error {
 	info, err := p.root.Lstat(name)
+	target := ""
+	if err == nil && info.Mode().Type() == fs.ModeSymlink {
+		target, err = p.root.Readlink(name)
+	}
+	if p.vanished(name, err) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	target := ""
 	switch info.Mode().Type() {
-	case 0, fs.ModeDir:
-	case fs.ModeSymlink:
-		if target, err = p.root.Readlink(name); err != nil {
-			return err
-		}
+	case 0, fs.ModeDir, fs.ModeSymlink:
 	default:
+		p.skipped.tell(name, "is "+Kind(info.Mode()))
 		return nil
 	}
 	header, err := tar.FileInfoHeader(info, target)
@@ -137,33 +189,6 @@ func (p *packer) entry(name string) error {
 		return p.tar.WriteHeader(header)
 	}
 	return p.file(name, header)
-}
-
-// file copies as many bytes as the file had when it was opened.
-func (p *packer) file(name string, header *tar.Header) error {
-	f, err := p.root.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		return &fs.PathError{Op: "read", Path: name, Err: errors.New("replaced while it was packed")}
-	}
-	header.Size = info.Size()
-	if err := p.tar.WriteHeader(header); err != nil {
-		return err
-	}
-	if _, err := io.CopyN(p.tar, f, header.Size); err != nil {
-		if errors.Is(err, io.EOF) {
-			err = &fs.PathError{Op: "read", Path: name, Err: io.ErrUnexpectedEOF}
-		}
-		return err
-	}
-	return nil
 }
 
 // local turns the name of an entry into a path below the target, or refuses it.

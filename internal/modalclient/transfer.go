@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,13 +18,18 @@ import (
 )
 
 const (
-	complaintLimit = 8 << 10 // bytes of a helper's stderr that are kept
+	complaintLimit = 8 << 10  // bytes of a helper's stderr that are kept
+	remarksLimit   = 64 << 10 // and of tar's, which has a line for each file that changes
 
 	// tarLastWord follows what tar really has to say.
-	tarLastWord = "tar: Exiting with failure status due to previous errors\n"
+	tarLastWord = "Exiting with failure status due to previous errors"
 )
 
 var (
+	//go:embed scripts/check.sh
+	checkScript string
+	//go:embed scripts/read.sh
+	readScript string
 	//go:embed scripts/write.sh
 	writeScript string
 	//go:embed scripts/unpack.sh
@@ -37,8 +43,14 @@ var (
 // ErrChanged means that somebody else has written a file in the meantime.
 var ErrChanged = errors.New("file has changed")
 
-// tarMember finds what tar could not unpack.
-var tarMember = regexp.MustCompile(`^tar: (.+): Cannot `)
+var (
+	// tarMember finds what tar could not pack or unpack.
+	tarMember = regexp.MustCompile(`^(?:/\S*/)?tar: (.+): Cannot (?:replace: )?`)
+	// tarShrank finds what had less than it said.
+	tarShrank = regexp.MustCompile(`^(?:/\S*/)?tar: (.+): File shrank by \d+ bytes; padding with zeros$`)
+	// tarSocket finds what tar leaves out.
+	tarSocket = regexp.MustCompile(`^(?:/\S*/)?tar: (.+): socket ignored$`)
+)
 
 // outcome is how a helper command ended.
 type outcome struct {
@@ -48,16 +60,26 @@ type outcome struct {
 
 func (o outcome) failed() bool { return o.code != 0 || o.signal != 0 }
 
-// complaint is the last line that the command wrote to stderr.
+// complaint is the last line that the command wrote to stderr, but for what tar
+// merely remarks.
 func (o outcome) complaint() string {
-	text := strings.TrimSpace(strings.TrimSuffix(o.stderr, tarLastWord))
-	if text == "" {
-		if o.signal != 0 {
-			return fmt.Sprintf("killed by signal %d", o.signal)
-		}
-		return fmt.Sprintf("exit status %d", o.code)
+	lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(o.stderr), "\n"), func(line string) bool {
+		return line == "" || strings.HasSuffix(line, tarLastWord) || remarkOfTar(line)
+	})
+	switch {
+	case len(lines) > 0:
+		return lines[len(lines)-1]
+	case o.signal != 0:
+		return fmt.Sprintf("killed by signal %d", o.signal)
 	}
-	return text[strings.LastIndexByte(text, '\n')+1:]
+	return fmt.Sprintf("exit status %d", o.code)
+}
+
+// remarkOfTar reports whether a line tells of a file that changed, vanished or
+// is a socket, which tar may count as a failure and we do not.
+func remarkOfTar(line string) bool {
+	return strings.Contains(line, ": file changed as we read it") || strings.Contains(line, ": File removed before we read it") ||
+		tarShrank.MatchString(line) || tarSocket.MatchString(line)
 }
 
 // run runs a helper command to its end. A stdin that cannot be read cuts the
@@ -137,8 +159,15 @@ func (o outcome) pathError(op, name string) error {
 		return nil
 	}
 	complaint := o.complaint()
-	if member := tarMember.FindStringSubmatch(complaint); op == "upload" && member != nil {
+	why := ""
+	if member := tarMember.FindStringSubmatch(complaint); member != nil {
 		name = path.Join(name, member[1])
+		complaint = strings.TrimPrefix(complaint, member[0])
+	} else if own, found := strings.CutPrefix(complaint, "seer: "); found { // scripts/check.sh
+		complaint = own
+		if reason, _, found := strings.Cut(own, ": "); found {
+			why = reason + ": "
+		}
 	}
 	for _, known := range []struct {
 		words string
@@ -158,7 +187,11 @@ func (o outcome) pathError(op, name string) error {
 		{"Too many levels of symbolic links", syscall.ELOOP},
 	} {
 		if strings.Contains(complaint, known.words) {
-			return &fs.PathError{Op: op, Path: name, Err: known.err}
+			err := known.err
+			if why != "" {
+				err = fmt.Errorf("%s%w", why, err)
+			}
+			return &fs.PathError{Op: op, Path: name, Err: err}
 		}
 	}
 	return &fs.PathError{Op: op, Path: name, Err: errors.New(complaint)}
@@ -181,14 +214,18 @@ func operand(name string) string {
 
 // WriteFile stores what r yields, making parent directories. It is atomic: a
 // reader of the file sees the old contents or the new, and a write that fails
-// leaves the old. A mode of 0 keeps that of an existing file, else 0644.
-// A symbolic link is followed.
+// leaves the old. A mode of 0 keeps that of an existing file, else 0644; the
+// owner stays too, other names of the file keep the old contents. A symbolic
+// link is followed; a special file is an error.
 func (s *Sandbox) WriteFile(ctx context.Context, name string, r io.Reader, mode fs.FileMode) error {
+	if last := name[strings.LastIndexByte(name, '/')+1:]; name != "" && (last == "" || last == "." || last == "..") {
+		return &fs.PathError{Op: "write", Path: name, Err: fmt.Errorf("it names a directory: %w", syscall.EISDIR)}
+	}
 	wanted := ""
 	if mode != 0 {
 		wanted = fmt.Sprintf("%o", unixMode(mode))
 	}
-	return s.helper(ctx, "write", name, []string{"sh", "-c", writeScript, "seer", operand(name), wanted}, r, io.Discard)
+	return s.helper(ctx, "write", name, []string{"sh", "-c", checkScript + writeScript, "seer", operand(name), wanted}, r, io.Discard)
 }
 
 // Splice replaces a file, atomically, by its first head bytes, what r yields and
@@ -222,10 +259,10 @@ func unixMode(mode fs.FileMode) uint32 {
 	return bits
 }
 
-// ReadFile returns the contents of a file.
+// ReadFile returns the contents of a file. A special file is an error.
 func (s *Sandbox) ReadFile(ctx context.Context, name string) ([]byte, error) {
 	var data bytes.Buffer
-	if err := s.helper(ctx, "read", name, []string{"cat", "--", operand(name)}, nil, &data); err != nil {
+	if err := s.helper(ctx, "read", name, []string{"sh", "-c", checkScript + readScript, "seer", operand(name)}, nil, &data); err != nil {
 		return nil, err
 	}
 	return data.Bytes(), nil
@@ -236,45 +273,63 @@ func (s *Sandbox) EnsureDir(ctx context.Context, name string) error {
 	return s.helper(ctx, "mkdir", name, []string{"mkdir", "-p", "--", operand(name)}, nil, io.Discard)
 }
 
+// Target is what an upload brings.
+type Target struct {
+	Name string // relative to the directory of the upload
+	Dir  bool
+}
+
 // Upload unpacks a tar stream below a directory, making it if need be. Files
 // belong to the sandbox's user, with the modes of the archive. It fails where
-// one of the files named here, relative to dir, is a directory in the sandbox.
-func (s *Sandbox) Upload(ctx context.Context, archive io.Reader, dir string, files ...string) error {
-	args := append([]string{"sh", "-c", unpackScript, "seer", operand(dir)}, files...)
+// a target that is a file meets a directory or a special file in the sandbox,
+// and where one that is a directory meets anything else.
+func (s *Sandbox) Upload(ctx context.Context, archive io.Reader, dir string, targets ...Target) error {
+	args := []string{"sh", "-c", checkScript + unpackScript, "seer", operand(dir)}
+	for _, target := range targets {
+		kind := "f"
+		if target.Dir {
+			kind = "d"
+		}
+		args = append(args, kind, target.Name)
+	}
 	return s.helper(ctx, "upload", dir, args, archive, io.Discard)
 }
 
 // Download returns a tar stream of a file or a directory. A directory's
 // entries are named "./" and below; a file's one entry is its base name. What
-// the sandbox sends is not to be trusted. Close ends the transfer.
-func (s *Sandbox) Download(ctx context.Context, name string) (io.ReadCloser, error) {
+// the sandbox sends is not to be trusted. Close ends the transfer. With again,
+// the stream is of files that a first download said to be short: below the
+// directory, or the file itself.
+func (s *Sandbox) Download(ctx context.Context, name string, again ...string) (*Download, error) {
 	const op = "download"
 	if err := checkPath(op, name); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	p, err := s.Exec(ctx, ExecSpec{Args: []string{"sh", "-c", packScript, "seer", operand(path.Clean(name))}})
+	args := append([]string{"sh", "-c", checkScript + packScript, "seer", operand(path.Clean(name))}, again...)
+	p, err := s.Exec(ctx, ExecSpec{Args: args})
 	if err != nil {
 		cancel(nil)
 		return nil, fmt.Errorf("%s %s: %w", op, name, err)
 	}
-	d := &download{ctx: ctx, cancel: cancel, process: p, name: name, stderr: &tail{limit: complaintLimit}}
+	d := &Download{ctx: ctx, cancel: cancel, process: p, name: name, stderr: &tail{limit: remarksLimit}}
 	d.streams.Go(func() { _, _ = io.Copy(d.stderr, p.Stderr) })
 	return d, nil
 }
 
-// download is a tar stream that ends well only if tar did.
-type download struct {
+// Download is a tar stream that ends well only if tar did.
+type Download struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	process *Process
 	name    string
 	streams sync.WaitGroup
 	stderr  *tail
+	remarks []string
 	err     error
 }
 
-func (d *download) Read(p []byte) (int, error) {
+func (d *Download) Read(p []byte) (int, error) {
 	if d.err != nil {
 		return 0, d.err
 	}
@@ -287,14 +342,18 @@ func (d *download) Read(p []byte) (int, error) {
 }
 
 // finish turns the end of the stream into io.EOF or tar's complaint.
-func (d *download) finish() error {
+func (d *Download) finish() error {
 	code, signal, err := d.process.Wait(d.ctx)
 	if err != nil {
 		return fmt.Errorf("download %s: %w", d.name, err)
 	}
 	d.streams.Wait()
 	result := outcome{code: code, signal: signal, stderr: d.stderr.String()}
-	if code == 1 && signal == 0 && changedOnly(result.stderr) {
+	d.remarks = strings.Split(strings.TrimRight(result.stderr, "\n"), "\n")
+	if d.stderr.cut() {
+		d.remarks = d.remarks[1:] // half a line
+	}
+	if code == 1 && signal == 0 && !slices.ContainsFunc(d.remarks, func(line string) bool { return !remarkOfTar(line) }) {
 		return io.EOF
 	}
 	if err := result.pathError("download", d.name); err != nil {
@@ -303,19 +362,27 @@ func (d *download) finish() error {
 	return io.EOF
 }
 
-// changedOnly reports whether tar merely saw files change under it, which it
-// counts as a failure and we do not.
-func changedOnly(stderr string) bool {
-	for line := range strings.Lines(stderr) {
-		if !strings.Contains(line, "file changed as we read it") && !strings.Contains(line, "File removed before we read it") {
-			return false
+// Short are files that had less than they said, as the sandbox tells: they
+// were cut while they were read, or belong to the kernel. Zeros stand for what
+// is missing. Call it after the end of the stream.
+func (d *Download) Short() []string { return d.named(tarShrank) }
+
+// Sockets are the sockets that were left out. Call it after the end of the stream.
+func (d *Download) Sockets() []string { return d.named(tarSocket) }
+
+func (d *Download) named(pattern *regexp.Regexp) []string {
+	var names []string
+	for _, line := range d.remarks {
+		// tar writes names with backslashes that a shell would not take back.
+		if match := pattern.FindStringSubmatch(line); match != nil && !strings.Contains(match[1], `\`) {
+			names = append(names, match[1])
 		}
 	}
-	return stderr != ""
+	return names
 }
 
 // Close ends the transfer and waits for what belongs to it.
-func (d *download) Close() error {
+func (d *Download) Close() error {
 	if d.err == nil {
 		d.err = fs.ErrClosed
 	}

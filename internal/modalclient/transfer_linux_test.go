@@ -152,14 +152,14 @@ func TestTreesAreOneCommandEach(t *testing.T) {
 
 	up := w.record(func() {
 		r, tar := io.Pipe()
-		go func() { _ = tar.CloseWithError(archive.Tar(tar, archive.Tree{Source: source})) }()
+		go func() { _ = tar.CloseWithError(archive.Tar(tar, nil, archive.Tree{Source: source})) }()
 		require.NoError(t, s.Upload(t.Context(), r, there))
 	})
 	assert.Equal(t, 1, count(up, "TaskExecStart"))
 	down := w.record(func() {
 		d, err := s.Download(t.Context(), there)
 		require.NoError(t, err)
-		require.NoError(t, archive.Untar(d, back))
+		require.NoError(t, archive.Untar(d, back, archive.Options{}))
 		require.NoError(t, d.Close())
 	})
 	assert.Equal(t, 1, count(down, "TaskExecStart"))
@@ -169,7 +169,7 @@ func TestTreesAreOneCommandEach(t *testing.T) {
 	single := filepath.Join(t.TempDir(), "single")
 	d, err := s.Download(t.Context(), filepath.Join(there, "line\nbreak"))
 	require.NoError(t, err)
-	require.NoError(t, archive.Untar(d, single))
+	require.NoError(t, archive.Untar(d, single, archive.Options{}))
 	require.NoError(t, d.Close())
 	assert.FileExists(t, filepath.Join(single, "line\nbreak"))
 }

@@ -1,0 +1,3 @@
+# Prints the file $1.
+check "$1"
+exec cat -- "$1"
