@@ -90,7 +90,7 @@ func (s *Sandbox) upload(ctx context.Context, remote *modalclient.Sandbox, mount
 		targets[i] = modalclient.Target{Name: strings.TrimPrefix(m.Target, "/"), Dir: info.IsDir()}
 		trees[i] = archive.Tree{Source: m.Source, Name: targets[i].Name}
 	}
-	var left leftOut
+	var left omissions
 	reader, writer := io.Pipe()
 	packed := make(chan struct{})
 	go func() {
@@ -123,7 +123,7 @@ func (s *Sandbox) Download(ctx context.Context, remotePath, localPath string) er
 	if err != nil {
 		return err
 	}
-	var left leftOut
+	var left omissions
 	var again []string
 	for range downloadAttempts {
 		if again, err = s.download(ctx, remote, remotePath, localPath, &left, again); err != nil || len(again) == 0 {
@@ -144,7 +144,7 @@ const (
 
 // download copies what is at a path, or again some files of it, and returns
 // those that the sandbox said to be short.
-func (s *Sandbox) download(ctx context.Context, remote *modalclient.Sandbox, from, to string, left *leftOut, again []string) ([]string, error) {
+func (s *Sandbox) download(ctx context.Context, remote *modalclient.Sandbox, from, to string, left *omissions, again []string) ([]string, error) {
 	stream, err := remote.Download(ctx, from, again...)
 	if err != nil {
 		return nil, err
@@ -164,15 +164,15 @@ func (s *Sandbox) download(ctx context.Context, remote *modalclient.Sandbox, fro
 	return short[:min(len(short), maxAgain)], nil
 }
 
-// leftOut lists what a transfer does not copy.
-type leftOut struct {
+// omissions lists what a transfer does not copy.
+type omissions struct {
 	list []string
 	more int
 }
 
 const maxListed = 20
 
-func (l *leftOut) add(name, reason string) {
+func (l *omissions) add(name, reason string) {
 	if len(l.list) == maxListed {
 		l.more++
 		return
@@ -180,7 +180,7 @@ func (l *leftOut) add(name, reason string) {
 	l.list = append(l.list, strconv.Quote(name)+" "+reason)
 }
 
-func (l *leftOut) warn(ctx context.Context, logger *slog.Logger, op string) {
+func (l *omissions) warn(ctx context.Context, logger *slog.Logger, op string) {
 	if len(l.list) > 0 {
 		logger.WarnContext(ctx, op+": not everything was copied", "entries", l.list, "more", l.more)
 	}
