@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -44,9 +45,13 @@ type daemon struct {
 	Settings  map[string]any     `json:"settings"`
 }
 
-// daemonsOfStart are the services that Start starts. They begin to boot with
-// the sandbox itself.
+// daemonsOfStart are the services that Start starts and that begin to boot with
+// the sandbox itself. Where a clone is given a token they wait for it, as the
+// plan has it: they have packages of others in them.
 func (s *Sandbox) daemonsOfStart() []daemon {
+	if s.from == nil && slices.ContainsFunc(s.config.Repos, func(r RepoConfig) bool { return r.TokenEnv != "" }) {
+		return nil
+	}
 	var all []daemon
 	if s.config.ExecutionMode == ModeNotebook {
 		all = append(all, s.jupyterDaemon())

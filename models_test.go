@@ -97,11 +97,13 @@ type events struct {
 }
 
 func (e *events) option() seer.Option {
-	return seer.WithProgress(func(event seer.Event) {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.all = append(e.all, event)
-	})
+	return seer.WithProgress(e.add)
+}
+
+func (e *events) add(event seer.Event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.all = append(e.all, event)
 }
 
 func (e *events) of(step string, kind seer.EventKind) []seer.Event {

@@ -52,7 +52,7 @@ func (s *Sandbox) planInput() plan.Input {
 		parsed, _ := parseRepoURL(r.URL) // validate has parsed it
 		in.Repos = append(in.Repos, plan.Repo{
 			Name: parsed.name, URL: parsed.clone, Target: r.target(), Branch: r.Branch, Commit: r.Commit,
-			SSH: parsed.ssh, Install: r.Install, Dockerfile: r.Dockerfile,
+			SSH: parsed.ssh, Token: r.TokenEnv != "", Install: r.Install, Dockerfile: r.Dockerfile,
 		})
 	}
 	for _, m := range slices.Concat(c.LocalFiles, c.LocalDirs) {

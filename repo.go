@@ -33,7 +33,8 @@ type RepoConfig struct {
 	Dockerfile string `json:"dockerfile,omitempty" yaml:"dockerfile,omitempty"`
 	// TokenEnv is the name of the variable with the token for a private
 	// repository over https, looked up like a secret. The token reaches git
-	// alone. "" means no token.
+	// alone, and nothing that runs code of others (an Install, Jupyter, VS Code,
+	// a Dockerfile) begins before that clone is done. "" means no token.
 	TokenEnv string `json:"token_env,omitempty" yaml:"token_env,omitempty"`
 	// Target is the absolute path of the clone in the sandbox. "" means
 	// /workspace/NAME, with the repository's name.

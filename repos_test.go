@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,6 +38,8 @@ type gitHost struct {
 	url     string // as a sandbox does
 	caFile  string
 	heads   map[string]string // commit by branch of the public repository
+
+	beforePrivate func() // called before a private repository answers; nil = nothing
 }
 
 const gitToken = "t0ken-of-the-private-repo"
@@ -70,6 +73,9 @@ func newGitHost(t *testing.T) *gitHost {
 			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
 			w.WriteHeader(http.StatusUnauthorized)
 			return
+		}
+		if strings.HasPrefix(r.URL.Path, "/private/") && h.beforePrivate != nil {
+			h.beforePrivate()
 		}
 		backend.ServeHTTP(w, r)
 	})
@@ -157,6 +163,46 @@ func TestRepos(t *testing.T) {
 			assert.False(t, strings.HasPrefix(line, "/") && !strings.Contains(line, " "), "found in %s", line)
 		}
 	})
+}
+
+// stealToken looks for a token in all that a process of root can see.
+const stealToken = `touch /root/stolen
+for round in $(seq 20); do
+	cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n' | grep -a '[A]uthorization: Basic' >>/root/stolen
+done
+true`
+
+// A repository's install does not see the token of another that is cloned.
+func TestAnInstallSeesNoTokenOfAnotherClone(t *testing.T) {
+	host := newGitHost(t)
+	var said events
+	installable := make(chan struct{})
+	var once sync.Once
+	host.beforePrivate = func() { // what is slow to clone leaves others time to begin
+		select {
+		case <-installable:
+		case <-t.Context().Done():
+		}
+	}
+	t.Setenv("SEER_TEST_GIT_TOKEN", gitToken)
+	server := seertest.NewServer(t, seertest.AllowHost(host.address))
+	config := host.config(t,
+		seer.RepoConfig{URL: host.url + "/public/tool", Install: stealToken},
+		seer.RepoConfig{URL: host.url + "/private/tool", TokenEnv: "SEER_TEST_GIT_TOKEN", Target: "/src/private"},
+	)
+	sandbox := startOn(t, server, config, seer.WithProgress(func(e seer.Event) {
+		said.add(e)
+		if e.Kind == seer.EventDone && e.Step == "clone tool" {
+			once.Do(func() { close(installable) })
+		}
+	}))
+	stolen, err := sandbox.ReadFile(t.Context(), "/root/stolen")
+	require.NoError(t, err)
+	assert.Empty(t, string(stolen))
+	cloned, installed := said.of("clone tool (2)", seer.EventDone), said.of("install tool", seer.EventStarted)
+	require.Len(t, cloned, 1)
+	require.Len(t, installed, 1)
+	assert.False(t, installed[0].Time.Before(cloned[0].Time))
 }
 
 func TestRepoFailures(t *testing.T) {

@@ -1,6 +1,8 @@
 # Clones a repository and prints the commit that is checked out.
 # $1: URL, $2: branch or "", $3: commit or "", $4: target.
 set -eu
+# Nothing of git's own outlives the clone, and with it the token in its environment.
+git() { command git -c maintenance.auto=false -c gc.auto=0 -c core.fsmonitor=false "$@"; }
 export GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND='ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new'
 if [ -n "$2" ]; then
 	git clone --quiet --branch "$2" -- "$1" "$4"

@@ -81,6 +81,7 @@ type Repo struct {
 	Branch     string
 	Commit     string
 	SSH        bool   // cloned over ssh
+	Token      bool   // git is given a token for it
 	Install    string // "" = nothing to install
 	Dockerfile string // "" = no container to run
 }

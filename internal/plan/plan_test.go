@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +53,26 @@ func readInput(t *testing.T, data []byte) Input {
 	decoder.DisallowUnknownFields()
 	require.NoError(t, decoder.Decode(&in))
 	return in
+}
+
+// Code of others reads the environment of whatever runs beside it.
+func TestCodeOfOthersWaitsForClonesWithAToken(t *testing.T) {
+	input := Input{
+		Repos: []Repo{
+			{Name: "a", Target: "/workspace/a", Install: "pip install ."},
+			{Name: "b", Target: "/workspace/b", Token: true},
+			{Name: "c", Target: "/workspace/c", Token: true, Install: "make"},
+			{Name: "d", Target: "/workspace/d", Dockerfile: "Dockerfile"},
+		},
+		Docker: true, Notebook: true, VSCode: true,
+	}
+	waiting := map[string]bool{}
+	for _, step := range New(input).Steps {
+		if slices.Contains(step.Needs, StepClone(1)) && slices.Contains(step.Needs, StepClone(2)) {
+			waiting[step.ID] = true
+		}
+	}
+	assert.Equal(t, map[string]bool{StepInstall(0): true, StepInstall(2): true, StepContainer(3): true, StepJupyter: true, StepVSCode: true}, waiting)
 }
 
 func TestStepsNeedOnlyEarlierOnes(t *testing.T) {

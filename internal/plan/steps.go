@@ -61,14 +61,14 @@ func steps(in Input, volumes []Volume) []Step {
 	}
 	for i, repo := range in.Repos {
 		if repo.Dockerfile != "" {
-			g.add(StepContainer(i), "start container of "+repo.Name, StepDocker, g.ready(i))
+			g.add(StepContainer(i), "start container of "+repo.Name, g.strangers(StepDocker, g.ready(i))...)
 		}
 	}
 	if in.Notebook {
-		g.add(StepJupyter, "start Jupyter", StepCreate)
+		g.add(StepJupyter, "start Jupyter", g.strangers(StepCreate)...)
 	}
 	if in.VSCode {
-		g.add(StepVSCode, "start VS Code", StepCreate)
+		g.add(StepVSCode, "start VS Code", g.strangers(StepCreate)...)
 	}
 	return g.steps
 }
@@ -133,7 +133,7 @@ func (g *graph) installs() {
 		if repo.Install == "" {
 			continue
 		}
-		needs := []string{StepClone(i)}
+		needs := g.strangers(StepClone(i))
 		if len(g.in.Files) > 0 {
 			needs = append(needs, StepFiles)
 		}
@@ -143,6 +143,18 @@ func (g *graph) installs() {
 		before = StepInstall(i)
 		g.add(before, "install "+repo.Name, needs...)
 	}
+}
+
+// strangers are the needs of a step that runs code of others, as installs do
+// and servers with packages in them: whatever has such code reads the
+// environment of every process, and so the token of a clone that runs beside it.
+func (g *graph) strangers(needs ...string) []string {
+	for i, repo := range g.in.Repos {
+		if clone := StepClone(i); repo.Token && !slices.Contains(needs, clone) {
+			needs = append(needs, clone)
+		}
+	}
+	return needs
 }
 
 // ready is the step after which repo i is as its container's build wants it.
