@@ -51,6 +51,24 @@ func ExampleNewScopedSandbox() {
 	// fail(message: str)
 }
 
+func ExampleWithToolText() {
+	ctx := context.Background()
+	// For an agent with little room for what its tools say.
+	scoped, err := seer.NewScopedSandbox(seer.SandboxConfig{}, seer.WithToolText(20_000)).Start(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer scoped.Terminate(context.WithoutCancel(ctx))
+	tools, err := scoped.Serve(ctx, "testdata/interface/model_tools.py", nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(tools.MCPConfig()["model_tools"].Type)
+	// Output: http
+}
+
 func ExampleScopedSandbox_Serve() {
 	ctx := context.Background()
 	scoped, err := seer.NewScopedSandbox(seer.SandboxConfig{}).Start(ctx)

@@ -52,7 +52,7 @@ func NewManager(ctx context.Context, opts *ManagerOptions, with ...Option) (*Man
 	if err := m.connect(ctx); err != nil {
 		return nil, fmt.Errorf("manage sandboxes: %w", err)
 	}
-	m.mcpHost = newMCPHost(adjusted.Name, mcpserver.Tools{Fleet: managerTools{m}}, "", m.opts.logger)
+	m.mcpHost = newLimitedMCPHost(adjusted.Name, mcpserver.Tools{Fleet: managerTools{m}}, "", m.opts)
 	return m, nil
 }
 

@@ -36,10 +36,18 @@ type mcpHost struct {
 }
 
 func newMCPHost(name string, tools mcpserver.Tools, instructions string, logger *slog.Logger) *mcpHost {
+	return newLimitedMCPHost(name, tools, instructions, options{logger: logger})
+}
+
+// newLimitedMCPHost is newMCPHost where a sandbox's options say how much text
+// a result of a tool may have.
+func newLimitedMCPHost(name string, tools mcpserver.Tools, instructions string, opts options) *mcpHost {
 	return &mcpHost{
-		name:   name,
-		server: mcpserver.New(name, tools, mcpserver.Options{Instructions: instructions, Logger: logger}),
-		logger: logger,
+		name: name,
+		server: mcpserver.New(name, tools, mcpserver.Options{
+			Instructions: instructions, Logger: opts.logger, MaxText: opts.toolText,
+		}),
+		logger: opts.logger,
 	}
 }
 

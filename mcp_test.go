@@ -1,10 +1,14 @@
 package seer_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"image"
+	"image/png"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -158,12 +162,16 @@ func TestMCPPython(t *testing.T) {
 	assert.Contains(t, words(t, failed), "before\nTraceback")
 	assert.Equal(t, 1, strings.Count(words(t, failed), "ZeroDivisionError"))
 
-	pictured := call(t, agent, "run_python", map[string]any{"code": "class P:\n    def _repr_png_(self): return b'\\x89PNG'\nprint('see')\nP()"})
+	var picture bytes.Buffer
+	require.NoError(t, png.Encode(&picture, image.NewGray(image.Rect(0, 0, 2, 1))))
+	code := fmt.Sprintf("import base64\nclass P:\n    def _repr_png_(self): return base64.b64decode(%q)\nprint('see')\nP()",
+		base64.StdEncoding.EncodeToString(picture.Bytes()))
+	pictured := call(t, agent, "run_python", map[string]any{"code": code})
 	require.Len(t, pictured.Content, 2)
-	image, ok := pictured.Content[1].(*mcp.ImageContent)
+	shown, ok := pictured.Content[1].(*mcp.ImageContent)
 	require.True(t, ok)
-	assert.Equal(t, "image/png", image.MIMEType)
-	assert.Equal(t, []byte("\x89PNG"), image.Data)
+	assert.Equal(t, "image/png", shown.MIMEType)
+	assert.Equal(t, picture.Bytes(), shown.Data)
 
 	long := words(t, call(t, agent, "run_python", map[string]any{"code": "print('a' * 10_000_000 + 'the end')"}))
 	assert.Less(t, len(long), 101_000)

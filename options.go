@@ -18,6 +18,7 @@ type options struct {
 	lease    time.Duration
 	prices   *Prices // nil = ListPrices, but nothing on the local backend
 	refresh  bool    // a restored sandbox gets its local files anew
+	toolText int     // bytes in the result of a tool; 0 = the MCP server's own
 	renew    bool    // the services of a sandbox that is found get new tokens
 }
 
@@ -95,6 +96,13 @@ func WithRefreshedFiles() Option {
 // they are, for the agents that use them.
 func WithNewTokens() Option {
 	return func(o *options) { o.renew = true }
+}
+
+// WithToolText says how much text the result of an MCP tool of a service or a
+// manager may have, in bytes; of a longer one the middle is left out, and the
+// text says so. 0 = 100,000; less than 2000 counts as that.
+func WithToolText(size int) Option {
+	return func(o *options) { o.toolText = max(size, 0) }
 }
 
 // WithLease sets how long a sandbox outlives a program that was killed: the

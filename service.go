@@ -38,7 +38,7 @@ func newService(s *ScopedSandbox, server *functionServer, description *rpc.Descr
 		Docs:  description.Prompt(),
 		Env:   rpc.LibraryEnv(description.Name, rpc.NewServer(server.url, "", nil).ServiceURL(description.Name), token),
 	}
-	v.mcpHost = newMCPHost(description.Name, mcpserver.Tools{Functions: serviceTools{v}}, "", s.opts.logger)
+	v.mcpHost = newLimitedMCPHost(description.Name, mcpserver.Tools{Functions: serviceTools{v}}, "", s.opts)
 	if err := s.whenLeft(func() { _ = v.closeMCP() }); err != nil {
 		return nil, errors.Join(err, v.closeMCP())
 	}
@@ -207,15 +207,10 @@ func (t serviceTools) Functions() []mcpserver.Function {
 }
 
 func (t serviceTools) CallFunction(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error) {
-	var given map[string]json.RawMessage
-	if len(arguments) > 0 {
-		if err := json.Unmarshal(arguments, &given); err != nil {
-			return nil, fmt.Errorf("call %s: arguments are not an object: %w", name, err)
-		}
+	client, err := t.service.client()
+	if err != nil {
+		return nil, t.service.callError(name, err)
 	}
-	kwargs := make(map[string]any, len(given))
-	for name, value := range given {
-		kwargs[name] = value
-	}
-	return CallAs[json.RawMessage](ctx, t.service, name, kwargs)
+	result, err := client.CallJSON(ctx, name, arguments)
+	return result, t.service.callError(name, err)
 }

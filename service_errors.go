@@ -39,15 +39,41 @@ type CallError struct {
 	// Type is the name of the Python exception, such as "ValueError", or
 	// UnknownFunction, BadRequest, RequestTooLarge, ServiceCrashed,
 	// ServiceReplaced, ServiceRemoved or Unauthorized.
-	Type      string
-	Message   string
-	Bases     []string // the built-in exceptions that the exception is, nearest first
-	Traceback string   // "" unless the service was served with Tracebacks
+	Type    string
+	Message string
+	Bases   []string // the built-in exceptions that the exception is, nearest first
+	Notes   []string // what add_note added to the exception
+	// Exceptions are the members of an exception group.
+	Exceptions []*CallError
+	Traceback  string // "" unless the service was served with Tracebacks
 }
 
-// Error names the function, the exception and what it says.
+// Error names the function, the exception and what it says, with its notes and
+// the members of a group, a line each.
 func (e *CallError) Error() string {
-	return fmt.Sprintf("call %s: %s: %s", e.Function, e.Type, e.Message)
+	return "call " + e.Function + ": " + e.words("")
+}
+
+func (e *CallError) words(indent string) string {
+	text := e.Type + ": " + e.Message
+	for _, note := range e.Notes {
+		text += "\n" + indent + note
+	}
+	for _, member := range e.Exceptions {
+		text += "\n" + indent + "- " + member.words(indent+"  ")
+	}
+	return text
+}
+
+func newCallError(failed *rpc.CallError) *CallError {
+	made := &CallError{
+		Function: failed.Function, Type: failed.Type, Message: failed.Message, Bases: failed.Bases,
+		Notes: failed.Notes, Traceback: failed.Traceback,
+	}
+	for _, member := range failed.Exceptions {
+		made.Exceptions = append(made.Exceptions, newCallError(member))
+	}
+	return made
 }
 
 // callError translates what a call returned.
@@ -56,9 +82,7 @@ func (v *Service) callError(function string, err error) error {
 		if failed.Status == http.StatusGatewayTimeout {
 			return &TimeoutError{Op: "call " + function, After: v.timeout}
 		}
-		return &CallError{
-			Function: failed.Function, Type: failed.Type, Message: failed.Message, Bases: failed.Bases, Traceback: failed.Traceback,
-		}
+		return newCallError(failed)
 	}
 	return v.sandbox.serviceError("call "+function, err)
 }

@@ -10,8 +10,10 @@ import (
 )
 
 const (
-	// maxText bounds the text of a result, in bytes: an agent has to read it.
-	maxText = 100_000
+	// defaultText bounds the text of a result, in bytes: an agent has to read it.
+	defaultText = 100_000
+	// leastText leaves room for what is said about a text that is cut.
+	leastText = 2000
 	// maxCellText bounds the output of each cell when a notebook is read.
 	maxCellText = 10_000
 )
@@ -34,23 +36,28 @@ func (e effect) annotations() *mcp.ToolAnnotations {
 // cancellation and with the server; what the handler gives to output, the
 // client hears while the call runs.
 func tool[In any](s *Server, name, description string, effect effect, handle func(ctx context.Context, in In, output func(string)) (Outcome, error)) {
-	mcp.AddTool(s.mcp, &mcp.Tool{Name: name, Description: description, Annotations: effect.annotations()}, func(ctx context.Context, request *mcp.CallToolRequest, in In) (*mcp.CallToolResult, any, error) {
+	made := &mcp.Tool{Name: name, Description: description, Annotations: effect.annotations(), InputSchema: inputSchema[In]()}
+	s.mcp.AddTool(made, func(ctx context.Context, request *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 		ctx, stop := s.bound(ctx)
 		defer stop()
+		in, err := readInput[In](request.Params.Arguments)
+		if err != nil {
+			return s.failed(fmt.Errorf("%s: %w", name, err)), nil
+		}
 		progress := watch(ctx, request)
 		defer progress.stop()
 		outcome, err := handle(ctx, in, progress.output)
 		if err == nil {
-			return shown(outcome), nil, nil
+			return s.shown(outcome), nil
 		}
 		if outcome.Text == "" && len(outcome.Images) == 0 {
-			return nil, nil, err
+			return s.failed(err), nil
 		}
 		// What was shown before the failure helps to understand it.
-		result := shown(outcome)
+		result := s.shown(outcome)
 		result.IsError = true
-		result.Content = append(result.Content, &mcp.TextContent{Text: "error: " + err.Error()})
-		return result, nil, nil
+		result.Content = append(result.Content, s.text("error: "+err.Error()))
+		return result, nil
 	})
 }
 
@@ -62,26 +69,33 @@ func said(err error, format string, args ...any) (Outcome, error) {
 	return Outcome{Text: fmt.Sprintf(format, args...)}, nil
 }
 
-func text(text string) *mcp.CallToolResult {
-	return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: clip(text, maxText)}}}
+// text is a part of a result. Clients refuse one without a word in it.
+func (s *Server) text(words string, notes ...string) *mcp.TextContent {
+	words = strings.ToValidUTF8(words, "\ufffd")
+	if len(notes) == 0 && strings.TrimSpace(words) == "" {
+		words = "(no output)"
+	}
+	if len(notes) > 0 && words != "" && !strings.HasSuffix(words, "\n") {
+		words += "\n"
+	}
+	return &mcp.TextContent{Text: clip(words, s.maxText) + strings.Join(notes, "\n")}
+}
+
+func (s *Server) failed(err error) *mcp.CallToolResult {
+	return &mcp.CallToolResult{Content: []mcp.Content{s.text(err.Error())}, IsError: true}
 }
 
 // bitmaps are the pictures that models can look at.
 var bitmaps = []string{"image/png", "image/jpeg", "image/gif", "image/webp"}
 
-func shown(o Outcome) *mcp.CallToolResult {
+func (s *Server) shown(o Outcome) *mcp.CallToolResult {
 	result := &mcp.CallToolResult{IsError: o.Failed}
-	for _, image := range o.Images {
-		if slices.Contains(bitmaps, image.MIME) {
-			result.Content = append(result.Content, &mcp.ImageContent{Data: image.Data, MIMEType: image.MIME})
-		}
+	images, notes := fitted(slices.DeleteFunc(slices.Clone(o.Images), func(one Image) bool { return !slices.Contains(bitmaps, one.MIME) }))
+	if strings.TrimSpace(o.Text) != "" || len(notes) > 0 || len(images) == 0 {
+		result.Content = append(result.Content, s.text(o.Text, notes...))
 	}
-	words := strings.ToValidUTF8(o.Text, "\ufffd")
-	if words == "" && len(result.Content) == 0 {
-		words = "(no output)"
-	}
-	if words != "" {
-		result.Content = slices.Insert(result.Content, 0, mcp.Content(&mcp.TextContent{Text: clip(words, maxText)}))
+	for _, one := range images {
+		result.Content = append(result.Content, &mcp.ImageContent{Data: one.Data, MIMEType: one.MIME})
 	}
 	return result
 }

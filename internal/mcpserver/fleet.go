@@ -64,9 +64,8 @@ type SandboxCommand struct {
 const (
 	// maxListed bounds a list, in sandboxes.
 	maxListed = 100
-	// maxSlice bounds what is read of a file at once, in bytes; the result
-	// says more than that.
-	maxSlice = maxText - 1000
+	// besideSlice is room for what a result says beside a part of a file.
+	besideSlice = 1000
 	// maxSeconds is more than any sandbox lives.
 	maxSeconds = 1_000_000
 )
@@ -125,9 +124,10 @@ func (s *Server) fleet(f Fleet) {
 			command := SandboxCommand{Command: in.Command, Dir: in.Dir, Timeout: time.Duration(min(in.Timeout, maxSeconds)) * time.Second}
 			return f.RunIn(ctx, in.Sandbox, command, output)
 		})
-	tool(s, "read_file", fmt.Sprintf("Read a text file of a sandbox, at most %d bytes at once.", maxSlice), reads,
+	slice := int64(s.maxText - besideSlice)
+	tool(s, "read_file", fmt.Sprintf("Read a text file of a sandbox, at most %d bytes at once.", slice), reads,
 		func(ctx context.Context, in readSandboxInput, _ func(string)) (Outcome, error) {
-			return readSlice(ctx, f, in)
+			return readSlice(ctx, f, in, slice)
 		})
 	tool(s, "write_file", "Write a text file in a sandbox, with its parent directories. Replaces one that is there.", destroys,
 		func(ctx context.Context, in writeSandboxInput, _ func(string)) (Outcome, error) {
@@ -167,11 +167,11 @@ func listed(found []SandboxInfo) (Outcome, error) {
 	return outcome, err
 }
 
-func readSlice(ctx context.Context, f Fleet, in readSandboxInput) (Outcome, error) {
+func readSlice(ctx context.Context, f Fleet, in readSandboxInput, slice int64) (Outcome, error) {
 	if in.Offset < 0 {
 		return Outcome{}, fmt.Errorf("read %s: offset %d is negative", in.Path, in.Offset)
 	}
-	data, size, err := f.ReadFrom(ctx, in.Sandbox, in.Path, in.Offset, maxSlice)
+	data, size, err := f.ReadFrom(ctx, in.Sandbox, in.Path, in.Offset, slice)
 	if err != nil {
 		return Outcome{}, err
 	}

@@ -3,6 +3,8 @@ package mcpserver
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"strings"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
@@ -21,9 +23,18 @@ type Functions interface {
 	CallFunction(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error)
 }
 
+// maxDescription bounds what a function says about itself, in bytes.
+const maxDescription = 16 << 10
+
 func (s *Server) functions(f Functions) {
+	names := toolNames{}
 	for _, function := range f.Functions() {
-		tool := &mcp.Tool{Name: function.Name, Description: function.Description, InputSchema: function.Input}
+		description := strings.ToValidUTF8(function.Description, "\ufffd")
+		name := names.of(function.Name)
+		if name != function.Name {
+			description = fmt.Sprintf("The function %.200s.\n\n%s", function.Name, description)
+		}
+		tool := &mcp.Tool{Name: name, Description: clip(description, maxDescription), InputSchema: usable(function.Input)}
 		s.add(tool, func(ctx context.Context, request *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 			ctx, stop := s.bound(ctx)
 			defer stop()
@@ -31,11 +42,9 @@ func (s *Server) functions(f Functions) {
 			defer progress.stop()
 			value, err := f.CallFunction(ctx, function.Name, request.Params.Arguments)
 			if err != nil {
-				result := text(err.Error())
-				result.IsError = true
-				return result, nil
+				return s.failed(err), nil
 			}
-			return text(valueText(value)), nil
+			return &mcp.CallToolResult{Content: []mcp.Content{s.text(valueText(value))}}, nil
 		})
 	}
 }
@@ -45,17 +54,18 @@ func (s *Server) functions(f Functions) {
 func (s *Server) add(tool *mcp.Tool, handler mcp.ToolHandler) {
 	defer func() {
 		if recover() != nil {
-			tool.InputSchema = json.RawMessage(`{"type":"object"}`)
+			tool.InputSchema = json.RawMessage(anything)
 			s.mcp.AddTool(tool, handler)
 		}
 	}()
 	s.mcp.AddTool(tool, handler)
 }
 
-// valueText is a string as it is, and anything else as JSON.
+// valueText is a string as it is, and anything else as JSON: also a string of
+// blanks, which clients refuse.
 func valueText(value json.RawMessage) string {
 	var text string
-	if json.Unmarshal(value, &text) == nil && string(value) != "null" {
+	if json.Unmarshal(value, &text) == nil && string(value) != "null" && (text == "" || strings.TrimSpace(text) != "") {
 		return text
 	}
 	return string(value)

@@ -34,7 +34,7 @@ func run(ctx context.Context, cell *mcpserver.Cell, output func(string)) error {
 	output(string(out))
 	cell.Outcome = mcpserver.Outcome{Text: string(out)}
 	if strings.Contains(cell.Source, "picture") {
-		cell.Images = []mcpserver.Image{{MIME: "image/svg+xml", Data: []byte("<svg/>")}, {MIME: "image/png", Data: []byte("png")}}
+		cell.Images = []mcpserver.Image{{MIME: "image/svg+xml", Data: []byte("<svg/>")}, {MIME: "image/png", Data: picture(3, 2)}}
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && ctx.Err() == nil {
@@ -118,7 +118,7 @@ func TestNotebookTools(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, result.Content, 2, "drawings are nothing that a model can look at")
 	assert.IsType(t, &mcp.TextContent{}, result.Content[0])
-	assert.Equal(t, &mcp.ImageContent{MIMEType: "image/png", Data: []byte("png")}, result.Content[1])
+	assert.Equal(t, &mcp.ImageContent{MIMEType: "image/png", Data: picture(3, 2)}, result.Content[1])
 
 	text, _ = call(t, session, "read_notebook", nil)
 	assert.Equal(t, "--- cell-1 (code)\necho hello; echo again\n--- output\nhello\nagain\n--- cell-2 (code)\necho broken; exit 1\n--- output\nbroken\n"+

@@ -14,20 +14,27 @@ import (
 type Options struct {
 	Instructions string       // what a client tells its agent about the server; "" = nothing
 	Logger       *slog.Logger // nil = no logging
+	// MaxText bounds the text of a result, in bytes; of a longer one the middle
+	// is left out. 0 = 100,000; less than 2000 counts as that.
+	MaxText int
 }
 
 // Server is an MCP server for one session, or for a fleet. Its methods may be called from any
 // goroutine.
 type Server struct {
-	mcp    *mcp.Server
-	logger *slog.Logger
-	life   context.Context //nolint:containedctx // tool calls outlive requests and end with the server
-	end    context.CancelFunc
+	mcp     *mcp.Server
+	logger  *slog.Logger
+	maxText int
+	life    context.Context //nolint:containedctx // tool calls outlive requests and end with the server
+	end     context.CancelFunc
 }
 
 // New makes a server with a name of its own. It must be closed.
 func New(name string, tools Tools, opts Options) *Server {
-	s := &Server{logger: opts.Logger}
+	s := &Server{logger: opts.Logger, maxText: max(opts.MaxText, leastText)}
+	if opts.MaxText == 0 {
+		s.maxText = defaultText
+	}
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
@@ -78,16 +85,12 @@ const maxRequest = 64 << 20
 func (s *Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	ctx, stop := s.bound(ctx)
 	defer stop()
-	err := s.mcp.Run(ctx, &mcp.IOTransport{Reader: io.NopCloser(in), Writer: nopCloser{out}, MaxLineLength: maxRequest})
+	err := s.mcp.Run(ctx, streams{in, out})
 	if errors.Is(err, io.EOF) || s.life.Err() != nil {
 		return nil
 	}
 	return err
 }
-
-type nopCloser struct{ io.Writer }
-
-func (nopCloser) Close() error { return nil }
 
 // Close ends every call and every connection, and waits for them. It may be
 // called again.

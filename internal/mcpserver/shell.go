@@ -27,9 +27,9 @@ type writeInput struct {
 }
 
 type uploadInput struct {
-	Path   string `json:"path" jsonschema:"path of the file or directory to write"`
-	Data   string `json:"data,omitempty" jsonschema:"the file's content in base64; or leave it out and give source"`
-	Source string `json:"source,omitempty" jsonschema:"file or directory to copy, relative to the directory that this session uploads from"`
+	Path   string  `json:"path" jsonschema:"path of the file or directory to write"`
+	Data   *string `json:"data,omitempty" jsonschema:"the file's content in base64, which may be empty; or leave it out and give source"`
+	Source string  `json:"source,omitempty" jsonschema:"file or directory to copy, relative to the directory that this session uploads from"`
 }
 
 func (s *Server) python(p Python) {
@@ -93,13 +93,15 @@ func list(ctx context.Context, f Files, dir string) (Outcome, error) {
 }
 
 func upload(ctx context.Context, f Files, in uploadInput) (Outcome, error) {
-	if (in.Data == "") == (in.Source == "") {
+	switch {
+	case in.Data == nil && in.Source == "":
+		return Outcome{}, errors.New("upload: give data or source")
+	case in.Data != nil && *in.Data != "" && in.Source != "":
 		return Outcome{}, errors.New("upload: give either data or source")
-	}
-	if in.Source != "" {
+	case in.Source != "":
 		return said(f.Upload(ctx, in.Source, in.Path), "Uploaded.")
 	}
-	data, err := base64.StdEncoding.DecodeString(in.Data)
+	data, err := base64.StdEncoding.DecodeString(*in.Data)
 	if err != nil {
 		return Outcome{}, fmt.Errorf("upload: data is not base64: %w", err)
 	}

@@ -127,7 +127,7 @@ func TestArgumentsByName(t *testing.T) {
 	assert.Contains(t, call(map[string]any{"a": 1, "c": 1, "kw": map[string]any{"c": 2}}), "f: c was given twice")
 	var failed *rpc.CallError
 	require.ErrorAs(t, client.Call(t.Context(), "g", map[string]any{"a": 1, "z": 1, "y": 2}, nil), &failed)
-	assert.Equal(t, "g: unknown argument y, z", failed.Message)
+	assert.Equal(t, "g: unknown argument y, z; it takes a", failed.Message)
 	require.ErrorAs(t, client.Call(t.Context(), "nothing", nil, nil), &failed)
 	assert.Equal(t, "UnknownFunction", failed.Type)
 }
@@ -458,7 +458,7 @@ func TestMalformedRequests(t *testing.T) {
 		{"POST /s/strict/call/f HTTP/1.1\r\n" + auth + "X-Seer-Timeout: nan\r\nContent-Length: 2\r\n\r\n{}", "200", `{"result":{}}`},
 		{"OPTIONS * HTTP/1.1\r\n\r\n", "401", "Unauthorized"},
 		{"CONNECT a:1 HTTP/1.1\r\n" + auth + "\r\n", "401", "Unauthorized"},
-		{"GET /admin/services/strict/logs?after=" + strings.Repeat("9", 5000) + " HTTP/1.1\r\nAuthorization: Bearer " + controlToken + "\r\n\r\n", "500", "InternalError"},
+		{"GET /admin/services/strict/logs?after=" + strings.Repeat("9", 5000) + " HTTP/1.1\r\nAuthorization: Bearer " + controlToken + "\r\n\r\n", "400", "BadRequest"},
 		{"DELETE /s/strict/call/f HTTP/1.1\r\n" + auth + "\r\n", "404", "NotFound"},
 		{"POST /s/strict/call/f HTTP/1.0\r\n" + auth + "Content-Length: 2\r\n\r\n{}", "200", `{"result":{}}`},
 		{"POST /s/strict/call/f HTTP/1.1\r\nConnection: close\r\nExpect: 100-continue\r\n" + auth + "Content-Length: 2\r\n\r\n{}", "100 Continue\r\n\r\nHTTP/1.1 200", `{"result":{}}`},

@@ -84,6 +84,30 @@ func (c *Client) Call(ctx context.Context, function string, kwargs map[string]an
 	return nil
 }
 
+// CallJSON runs a function with plain JSON, in which nothing is a tag of ours,
+// and returns the result as plain JSON. The arguments are held to the
+// function's annotations: null for one that has a default counts as left out,
+// a text that plainly means another value is read, and what does not fit is
+// refused. No arguments, and null, are an empty object.
+func (c *Client) CallJSON(ctx context.Context, function string, arguments json.RawMessage) (json.RawMessage, error) {
+	if len(arguments) == 0 || string(arguments) == "null" {
+		arguments = json.RawMessage("{}")
+	}
+	response, err := c.post(ctx, function, arguments, http.Header{}, true)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	value, err := collect(response, function)
+	if err != nil {
+		return nil, c.broken(function, err)
+	}
+	if !json.Valid(value) {
+		return nil, fmt.Errorf("call %s: the result is not JSON", function)
+	}
+	return json.RawMessage(value), nil
+}
+
 // CallStream runs a function and yields its items as they come; a function
 // that does not stream yields its one result. An error is the last thing
 // yielded. Leaving the loop cancels the call.
@@ -116,7 +140,11 @@ func (c *Client) start(ctx context.Context, function string, kwargs map[string]a
 	if err != nil {
 		return nil, fmt.Errorf("call %s: %w", function, err)
 	}
-	header := http.Header{}
+	return c.post(ctx, function, body, http.Header{"X-Seer-Arguments": {"tagged"}}, plain)
+}
+
+// post sends the JSON of arguments, which is plain unless the header says otherwise.
+func (c *Client) post(ctx context.Context, function string, body []byte, header http.Header, plain bool) (*http.Response, error) {
 	if !plain {
 		header.Set("X-Seer-Values", "tagged")
 	}
@@ -128,7 +156,7 @@ func (c *Client) start(ctx context.Context, function string, kwargs map[string]a
 		return response, nil
 	}
 	defer response.Body.Close()
-	data, err := io.ReadAll(response.Body)
+	data, err := readFailure(response.Body)
 	if err != nil {
 		return nil, c.broken(function, err)
 	}
@@ -160,7 +188,7 @@ func items(response *http.Response, function string) iter.Seq2[Value, error] {
 			yield(collect(response, function))
 			return
 		}
-		for event, err := range jsonLines[callEvent](response.Body) {
+		for event, err := range jsonLines[callEvent](response.Body, maxResult) {
 			switch {
 			case err != nil:
 				yield(nil, err)
@@ -193,6 +221,9 @@ func collect(response *http.Response, function string) (Value, error) {
 		if err != nil {
 			return nil, err
 		}
+		if len(list)+len(item) > maxResult {
+			return nil, tooLarge("result", maxResult)
+		}
 		if len(list) > 1 {
 			list = append(list, ',')
 		}
@@ -203,17 +234,17 @@ func collect(response *http.Response, function string) (Value, error) {
 
 // readWhole reads a body into one piece of its size: results may be large.
 func readWhole(response *http.Response) ([]byte, error) {
+	if response.ContentLength > maxResult {
+		return nil, tooLarge("result", maxResult)
+	}
 	if response.ContentLength < 0 {
-		return io.ReadAll(response.Body)
+		return readAtMost(response.Body, maxResult, "result")
 	}
 	var data bytes.Buffer
-	data.Grow(int(min(response.ContentLength, maxTrusted)) + bytes.MinRead)
+	data.Grow(int(response.ContentLength) + bytes.MinRead)
 	_, err := data.ReadFrom(response.Body)
 	return data.Bytes(), err
 }
-
-// maxTrusted bounds what is allocated on a server's word, in bytes.
-const maxTrusted = 256 << 20
 
 var (
 	resultHead = []byte(`{"result":`)

@@ -2,11 +2,14 @@ package rpc
 
 import (
 	"bytes"
-	"encoding/base64"
+	"encoding"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"math"
+	"maps"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -47,194 +50,171 @@ func (v Value) Decode(dst any) error {
 	if !bytes.Contains(v, []byte(`"$`)) {
 		return json.Unmarshal(v, dst)
 	}
+	if !json.Valid(v) {
+		return errors.New("decode value: not JSON")
+	}
 	decoder := json.NewDecoder(bytes.NewReader(v))
 	decoder.UseNumber()
 	var tree any
 	if err := decoder.Decode(&tree); err != nil {
 		return err
 	}
-	tree, err := untag(tree)
+	return assign(target.Elem(), tree, false)
+}
+
+// assign stores a tree of tagged JSON in dst. It follows the rules of
+// encoding/json, and leaves to it what holds no value of ours.
+func assign(dst reflect.Value, tree any, quoted bool) error {
+	if dst.Kind() == reflect.Interface && !dst.IsNil() {
+		if inner := dst.Elem(); inner.Kind() == reflect.Pointer && !inner.IsNil() && (tree != nil || inner.Elem().Kind() == reflect.Pointer) {
+			return assign(inner.Elem(), tree, quoted)
+		}
+	}
+	if tree == nil {
+		return assignNull(dst)
+	}
+	if dst.Kind() == reflect.Pointer {
+		if dst.IsNil() {
+			dst.Set(reflect.New(dst.Type().Elem()))
+		}
+		return assign(dst.Elem(), tree, quoted)
+	}
+	if raw, ok := dst.Addr().Interface().(*Value); ok {
+		data, err := json.Marshal(tree)
+		*raw = data
+		return err
+	}
+	src, err := reveal(tree)
 	if err != nil {
 		return err
 	}
-	return assign(target.Elem(), tree)
-}
-
-// untag replaces tagged objects by Go values, in place.
-func untag(tree any) (any, error) {
-	var err error
-	switch tree := tree.(type) {
-	case []any:
-		for i := range tree {
-			if tree[i], err = untag(tree[i]); err != nil {
-				return nil, err
-			}
-		}
-	case map[string]any:
-		for name, body := range tree {
-			if tree[name], err = untag(body); err != nil {
-				return nil, err
-			}
-		}
-		for name, body := range tree {
-			if len(tree) == 1 && strings.HasPrefix(name, "$") {
-				return untagOne(name, body)
-			}
-		}
-	}
-	return tree, nil
-}
-
-func untagOne(name string, body any) (any, error) {
-	text, isText := body.(string)
-	list, isList := body.([]any)
-	switch name {
-	case "$tuple", "$set", "$frozenset", "$decimal", "$uuid", "$path", "$date", "$time":
-		return body, nil
-	case "$float":
-		return map[string]float64{"nan": math.NaN(), "inf": math.Inf(1), "-inf": math.Inf(-1)}[text], nil
-	case "$bytes":
-		return base64.StdEncoding.DecodeString(text)
-	case "$datetime":
-		return parseDatetime(text)
-	case "$timedelta":
-		var parts [3]int64
-		if err := remarshal(body, &parts); err != nil {
-			return nil, err
-		}
-		seconds := time.Duration(parts[0])*24*time.Hour + time.Duration(parts[1])*time.Second
-		return seconds + time.Duration(parts[2])*time.Microsecond, nil
-	case "$complex":
-		var parts [2]float64
-		if err := assign(reflect.ValueOf(&parts).Elem(), body); err != nil {
-			return nil, err
-		}
-		return complex(parts[0], parts[1]), nil
-	case "$ndarray":
-		var array Array
-		err := remarshal(body, &array)
-		return array, err
-	case "$dict":
-		if isList {
-			return untagDict(list)
-		}
-	}
-	if !isText && !isList {
-		return map[string]any{name: body}, nil
-	}
-	return nil, fmt.Errorf("decode value: unknown tag %q", name)
-}
-
-func untagDict(pairs []any) (any, error) {
-	tree := make(map[string]any, len(pairs))
-	for _, entry := range pairs {
-		pair, ok := entry.([]any)
-		if !ok || len(pair) != 2 {
-			return nil, fmt.Errorf("decode value: malformed dict")
-		}
-		key, ok := pair[0].(string)
-		if !ok {
-			data, err := json.Marshal(pair[0])
-			if err != nil {
-				return nil, err
-			}
-			key = string(data)
-		}
-		tree[key] = pair[1]
-	}
-	return tree, nil
-}
-
-func parseDatetime(text string) (time.Time, error) {
-	for _, layout := range []string{"2006-01-02T15:04:05.999999999Z07:00:00", time.RFC3339Nano} {
-		if moment, err := time.Parse(layout, text); err == nil {
-			return moment, nil
-		}
-	}
-	return time.Parse("2006-01-02T15:04:05.999999999", text)
-}
-
-func remarshal(from, to any) error {
-	data, err := json.Marshal(from)
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(data, to)
-}
-
-// assign stores an untagged tree in dst. What holds no special value goes
-// through encoding/json.
-func assign(dst reflect.Value, src any) error {
-	if src == nil {
-		dst.SetZero()
-		return nil
-	}
-	switch leaf := src.(type) {
-	case []any, map[string]any:
-	case json.Number:
-		if dst.Kind() == reflect.Interface {
-			float, err := leaf.Float64()
-			if err != nil {
-				return err
-			}
-			src = float
-		}
-	default:
-		if value := reflect.ValueOf(src); dst.Kind() != reflect.Interface && value.Type().AssignableTo(dst.Type()) {
+	if _, isList := src.([]any); !isList && !quoted {
+		if value := reflect.ValueOf(src); value.Type() == dst.Type() {
 			dst.Set(value)
 			return nil
 		}
 	}
-	if _, custom := dst.Addr().Interface().(json.Unmarshaler); custom {
-		return remarshal(src, dst.Addr().Interface())
+	if done, err := unmarshal(dst, tree, src); done {
+		return err
 	}
-	switch dst.Kind() {
-	case reflect.Interface:
-		return assignInterface(dst, src)
-	case reflect.Pointer:
-		if dst.IsNil() {
-			dst.Set(reflect.New(dst.Type().Elem()))
+	switch src := src.(type) {
+	case []any:
+		if dst.Kind() == reflect.Slice || dst.Kind() == reflect.Array {
+			return assignList(dst, src)
 		}
-		return assign(dst.Elem(), src)
-	case reflect.Float32, reflect.Float64:
-		if float, ok := src.(float64); ok {
-			dst.SetFloat(float)
+	case object:
+		if dst.Kind() == reflect.Map {
+			return assignMap(dst, src)
+		}
+		if dst.Kind() == reflect.Struct {
+			return assignStruct(dst, src)
+		}
+	case float64: // NaN and the infinities
+		if dst.CanFloat() {
+			dst.SetFloat(src)
 			return nil
 		}
-	case reflect.Slice, reflect.Array:
-		if list, ok := src.([]any); ok {
-			return assignList(dst, list)
+	case json.Number:
+		if dst.CanFloat() && !quoted {
+			if number, err := src.Float64(); err == nil && !dst.OverflowFloat(number) {
+				dst.SetFloat(number)
+				return nil
+			}
 		}
-	case reflect.Map:
-		if tree, ok := src.(map[string]any); ok && dst.Type().Key().Kind() == reflect.String {
-			return assignMap(dst, tree)
+	case []byte, time.Time, time.Duration, complex128, Array:
+		value := reflect.ValueOf(src)
+		if value.Kind() == dst.Kind() && value.CanConvert(dst.Type()) {
+			dst.Set(value.Convert(dst.Type()))
+			return nil
 		}
-	case reflect.Struct:
-		if tree, ok := src.(map[string]any); ok {
-			return assignStruct(dst, tree)
+		if number, ok := src.(complex128); ok && dst.CanComplex() {
+			dst.SetComplex(number)
+			return nil
 		}
 	}
-	return remarshal(src, dst.Addr().Interface())
+	if dst.Kind() == reflect.Interface {
+		return assignInterface(dst, src)
+	}
+	return assignPlain(dst, tree, quoted)
+}
+
+// assignNull leaves alone what cannot be nil, as encoding/json does.
+func assignNull(dst reflect.Value) error {
+	switch dst.Kind() {
+	case reflect.Interface, reflect.Pointer, reflect.Map, reflect.Slice:
+		if _, custom := dst.Addr().Interface().(json.Unmarshaler); !custom || dst.Kind() == reflect.Pointer {
+			dst.SetZero()
+			return nil
+		}
+	}
+	return json.Unmarshal([]byte("null"), dst.Addr().Interface())
+}
+
+// unmarshal gives the value to a dst that knows itself how to read it.
+func unmarshal(dst reflect.Value, tree, src any) (done bool, err error) {
+	switch custom := dst.Addr().Interface().(type) {
+	case json.Unmarshaler:
+		data, err := json.Marshal(plain(tree))
+		if err != nil {
+			return true, err
+		}
+		return true, custom.UnmarshalJSON(data)
+	case encoding.TextUnmarshaler:
+		if text, ok := plain(tree).(string); ok {
+			return true, custom.UnmarshalText([]byte(text))
+		}
+		if _, ok := src.(json.Number); !ok {
+			return false, nil
+		}
+	}
+	return false, nil
+}
+
+// assignPlain leaves a value to encoding/json, and its complaint if it does not fit.
+func assignPlain(dst reflect.Value, tree any, quoted bool) error {
+	if !quoted {
+		data, err := json.Marshal(plain(tree))
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(data, dst.Addr().Interface())
+	}
+	data, err := json.Marshal(map[string]any{"it": plain(tree)})
+	if err != nil {
+		return err
+	}
+	holder := reflect.New(reflect.StructOf([]reflect.StructField{{Name: "It", Type: dst.Type(), Tag: `json:"it,string"`}}))
+	if err := json.Unmarshal(data, holder.Interface()); err != nil {
+		return err
+	}
+	dst.Set(holder.Elem().Field(0))
+	return nil
 }
 
 func assignInterface(dst reflect.Value, src any) error {
 	switch tree := src.(type) {
+	case json.Number:
+		number, err := tree.Float64()
+		if err != nil {
+			return &json.UnmarshalTypeError{Value: "number " + tree.String(), Type: reflect.TypeFor[float64]()}
+		}
+		src = number
 	case []any:
 		list := make([]any, len(tree))
 		if err := assignList(reflect.ValueOf(&list).Elem(), tree); err != nil {
 			return err
 		}
 		src = list
-	case map[string]any:
-		object := make(map[string]any, len(tree))
-		if err := assignMap(reflect.ValueOf(&object).Elem(), tree); err != nil {
+	case object:
+		made := make(map[string]any, len(tree))
+		if err := assignMap(reflect.ValueOf(&made).Elem(), tree); err != nil {
 			return err
 		}
-		src = object
+		src = made
 	}
 	value := reflect.ValueOf(src)
 	if !value.Type().AssignableTo(dst.Type()) {
-		return fmt.Errorf("decode value: a %T is no %s", src, dst.Type())
+		return &json.UnmarshalTypeError{Value: value.Kind().String(), Type: dst.Type()}
 	}
 	dst.Set(value)
 	return nil
@@ -247,55 +227,100 @@ func assignList(dst reflect.Value, list []any) error {
 		dst.SetZero()
 	}
 	for i := range min(len(list), dst.Len()) {
-		if err := assign(dst.Index(i), list[i]); err != nil {
+		if err := assign(dst.Index(i), list[i], false); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func assignMap(dst reflect.Value, tree map[string]any) error {
+func assignMap(dst reflect.Value, tree object) error {
 	if dst.IsNil() {
 		dst.Set(reflect.MakeMapWithSize(dst.Type(), len(tree)))
 	}
-	for name, item := range tree {
-		value := reflect.New(dst.Type().Elem()).Elem()
-		if err := assign(value, item); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(tree)) {
+		key, err := mapKey(dst.Type().Key(), name)
+		if err != nil {
 			return err
 		}
-		dst.SetMapIndex(reflect.ValueOf(name).Convert(dst.Type().Key()), value)
+		value := reflect.New(dst.Type().Elem()).Elem()
+		if err := assign(value, tree[name], false); err != nil {
+			return err
+		}
+		dst.SetMapIndex(key, value)
 	}
 	return nil
 }
 
-func assignStruct(dst reflect.Value, tree map[string]any) error {
-	for _, field := range reflect.VisibleFields(dst.Type()) {
-		if !field.IsExported() || field.Anonymous {
+func mapKey(t reflect.Type, name string) (reflect.Value, error) {
+	key := reflect.New(t)
+	if custom, ok := key.Interface().(encoding.TextUnmarshaler); ok {
+		return key.Elem(), custom.UnmarshalText([]byte(name))
+	}
+	key = key.Elem()
+	wrong := &json.UnmarshalTypeError{Value: "number " + name, Type: t}
+	switch {
+	case t.Kind() == reflect.String:
+		key.SetString(name)
+	case key.CanInt():
+		number, err := strconv.ParseInt(name, 10, 64)
+		if err != nil || key.OverflowInt(number) {
+			return key, wrong
+		}
+		key.SetInt(number)
+	case key.CanUint():
+		number, err := strconv.ParseUint(name, 10, 64)
+		if err != nil || key.OverflowUint(number) {
+			return key, wrong
+		}
+		key.SetUint(number)
+	default:
+		return key, &json.UnmarshalTypeError{Value: "object", Type: t}
+	}
+	return key, nil
+}
+
+func assignStruct(dst reflect.Value, tree object) error {
+	fields := fieldsOf(dst.Type())
+	byName := make(map[string]field, len(fields))
+	for _, f := range fields {
+		byName[f.name] = f
+	}
+	var exact []string
+	for _, name := range slices.Sorted(maps.Keys(tree)) {
+		if _, ok := byName[name]; ok {
+			exact = append(exact, name)
 			continue
 		}
-		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		if name == "-" {
-			continue
-		}
-		if name == "" {
-			name = field.Name
-		}
-		item, found := tree[name]
-		for key := range tree {
-			if !found && strings.EqualFold(key, name) {
-				item, found = tree[key], true
+		for _, f := range fields {
+			if strings.EqualFold(f.name, name) {
+				if err := assignField(dst, f, tree[name]); err != nil {
+					return err
+				}
+				break
 			}
 		}
-		if !found {
-			continue
-		}
-		target, err := dst.FieldByIndexErr(field.Index)
-		if err != nil {
-			continue // inside an embedded pointer that is nil
-		}
-		if err := assign(target, item); err != nil {
+	}
+	for _, name := range exact { // after those that differ in case
+		if err := assignField(dst, byName[name], tree[name]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func assignField(dst reflect.Value, f field, tree any) error {
+	for i, step := range f.index {
+		if i > 0 && dst.Kind() == reflect.Pointer {
+			if dst.IsNil() {
+				if !dst.CanSet() {
+					return fmt.Errorf("decode value: field %s lies in a nil pointer to an unexported struct", f.name)
+				}
+				dst.Set(reflect.New(dst.Type().Elem()))
+			}
+			dst = dst.Elem()
+		}
+		dst = dst.Field(step)
+	}
+	return assign(dst, tree, f.quoted)
 }

@@ -45,9 +45,12 @@ T = TypeVar("T", bound=str)
 		{"Union[str, List[float]]", `{"anyOf":[{"type":"string"},{"type":"array","items":{"type":"number"}}]}`},
 		{`Literal["a", 1, None, Color.RED]`, `{"enum":["a",1,null,"red"]}`},
 		{"list[int]", `{"type":"array","items":{"type":"integer"}}`},
-		{"list", `{"type":"array"}`},
+		{"list", `{"type":"array","items":{}}`},
+		{"tuple", `{"type":"array","items":{}}`},
+		{"List[Any]", `{"type":"array","items":{}}`},
 		{"Dict[str, bool]", `{"type":"object","additionalProperties":{"type":"boolean"}}`},
-		{"Tuple[int, str]", `{"type":"array","prefixItems":[{"type":"integer"},{"type":"string"}],"items":false,"minItems":2}`},
+		{"Tuple[int, str]", `{"type":"array","prefixItems":[{"type":"integer"},{"type":"string"}],"items":{"anyOf":[{"type":"integer"},{"type":"string"}]},"minItems":2,"maxItems":2}`},
+		{"Tuple[int, int]", `{"type":"array","items":{"type":"integer"},"minItems":2,"maxItems":2}`},
 		{"Tuple[int, ...]", `{"type":"array","items":{"type":"integer"}}`},
 		{"Set[str]", `{"type":"array","items":{"type":"string"},"uniqueItems":true}`},
 		{"Sequence[Mapping[str, Any]]", `{"type":"array","items":{"type":"object"}}`},
@@ -84,7 +87,7 @@ T = TypeVar("T", bound=str)
 			assert.JSONEq(t, test.schema, string(input.Properties["x"]))
 			assert.Equal(t, []string{"x"}, input.Required)
 			if test.schema == node {
-				assert.JSONEq(t, `{"type":"object","description":"A node.","properties":{"value":{"type":"integer"},`+
+				assert.JSONEq(t, `{"type":"object","description":"A node.","additionalProperties":false,"properties":{"value":{"type":"integer"},`+
 					`"children":{"type":"array","items":{"$ref":"#/$defs/Node"}}},"required":["value"]}`, string(input.Defs["Node"]))
 			}
 		}

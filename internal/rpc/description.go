@@ -23,6 +23,10 @@ type Function struct {
 	Async bool `json:"async"`
 	// Stream says that it yields items, which come one by one.
 	Stream bool `json:"stream"`
+	// Eager says of a stream that it begins with the call and not with the
+	// first item, and that what is no iterator in the end comes as it is: a
+	// decorator may have joined the items.
+	Eager bool `json:"eager"`
 	// Serial says that its calls run one at a time.
 	Serial     bool        `json:"serial"`
 	Parameters []Parameter `json:"parameters"`

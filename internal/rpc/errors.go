@@ -24,6 +24,10 @@ type CallError struct {
 	Message string
 	// Bases are the builtin exceptions that the exception is, nearest first.
 	Bases []string
+	// Notes are what add_note added to the exception.
+	Notes []string
+	// Exceptions are the members of an exception group.
+	Exceptions []*CallError
 	// Traceback is empty unless the service was loaded with Spec.Tracebacks.
 	Traceback string
 	// Status is the HTTP status of the answer.

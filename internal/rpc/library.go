@@ -105,35 +105,39 @@ func importOrder(a, b string) int {
 	return strings.Compare(rank(a), rank(b))
 }
 
+// function writes a stub with the function's signature. What makes it call the
+// service sees which arguments were given, and sends no others: a default is
+// the service's own business.
 func (s *scope) function(f Function) (string, error) {
 	shown := map[string]string{}
 	head, err := s.parameters(f, shown)
 	if err != nil {
 		return "", err
 	}
-	result, call := s.annotation(f.Returns.Type), "call"
-	if f.Stream {
-		result, call = s.typing("Iterator")+"["+result+"]", "stream"
-	} else if !f.Returns.Type.exact() {
+	result, how := s.annotation(f.Returns.Type), "call"
+	switch {
+	case f.Stream:
+		result, how = s.typing("Iterator")+"["+result+"]", "stream"
+		if f.Eager {
+			how = "open"
+		}
+	case !f.Returns.Type.exact():
 		shown["return"] = f.Returns.Annotation
 	}
-	sent := make([]string, len(f.Parameters))
-	for i, parameter := range f.Parameters {
-		sent[i] = pyString(parameter.Name) + ": " + parameter.Name
-	}
-	var out strings.Builder
-	fmt.Fprintf(&out, "def %s(%s) -> %s:\n", f.Name, strings.Join(head, ", "), result)
-	if f.Doc != "" {
-		out.WriteString(pyDocstring(f.Doc, "    "))
-	}
-	fmt.Fprintf(&out, "    return _seer_service.%s(%s, {%s})\n", call, pyString(f.Name), strings.Join(sent, ", "))
+	arguments := pyString(how)
 	if len(shown) > 0 {
 		var pairs []string
 		for _, name := range slices.Sorted(maps.Keys(shown)) {
 			pairs = append(pairs, pyString(name)+": "+pyString(shown[name]))
 		}
-		fmt.Fprintf(&out, "\n\n%s.__annotations__.update({%s})\n", f.Name, strings.Join(pairs, ", "))
+		arguments += ", {" + strings.Join(pairs, ", ") + "}"
 	}
+	var out strings.Builder
+	fmt.Fprintf(&out, "@_seer_service.function(%s)\ndef %s(%s) -> %s:\n", arguments, f.Name, strings.Join(head, ", "), result)
+	if f.Doc != "" {
+		out.WriteString(pyDocstring(f.Doc, "    "))
+	}
+	fmt.Fprintf(&out, "    raise %s\n", s.builtin("NotImplementedError"))
 	return out.String(), nil
 }
 

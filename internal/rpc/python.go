@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -218,9 +219,9 @@ func (s *scope) tagged(name string, body any) (string, error) {
 			return s.builtin("float") + `("` + text + `")`, nil
 		}
 	case "$bytes":
-		var data []byte
-		if err := remarshal(body, &data); err != nil {
-			return "", err
+		data, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			return "", fmt.Errorf("write literal: %w", err)
 		}
 		return pyBytes(data), nil
 	case "$tuple":

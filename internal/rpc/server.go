@@ -106,10 +106,10 @@ func (s *Server) Load(ctx context.Context, spec Spec, progress func(line string)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		data, _ := io.ReadAll(response.Body)
+		data, _ := readFailure(response.Body)
 		return nil, fmt.Errorf("load %s: %w", spec.Filename, refusal(response.StatusCode, data))
 	}
-	for line, err := range jsonLines[loadEvent](response.Body) {
+	for line, err := range jsonLines[loadEvent](response.Body, maxDescription) {
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("load %s: %w", spec.Filename, err)
@@ -203,11 +203,11 @@ func (s *Server) Logs(ctx context.Context, name string, after int64, follow bool
 		}
 		defer response.Body.Close()
 		if response.StatusCode != http.StatusOK {
-			data, _ := io.ReadAll(response.Body)
+			data, _ := readFailure(response.Body)
 			yield(LogLine{}, fmt.Errorf("read log of %s: %w", name, refusal(response.StatusCode, data)))
 			return
 		}
-		for line, err := range jsonLines[LogLine](response.Body) {
+		for line, err := range jsonLines[LogLine](response.Body, maxLogLine) {
 			if err != nil {
 				yield(LogLine{}, fmt.Errorf("read log of %s: %w", name, err))
 				return
@@ -223,13 +223,13 @@ func servicePath(name string) string {
 	return "/admin/services/" + url.PathEscape(name)
 }
 
-// jsonLines reads one JSON value a line, of any length.
-func jsonLines[T any](body io.Reader) iter.Seq2[T, error] {
+// jsonLines reads one JSON value a line, of at most so many bytes.
+func jsonLines[T any](body io.Reader, limit int) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
 		reader := bufio.NewReader(body)
 		for {
-			line, err := reader.ReadBytes('\n')
+			line, err := readLine(reader, limit)
 			if errors.Is(err, io.EOF) && len(line) == 0 {
 				return
 			}
@@ -245,6 +245,20 @@ func jsonLines[T any](body io.Reader) iter.Seq2[T, error] {
 			if !yield(value, nil) {
 				return
 			}
+		}
+	}
+}
+
+func readLine(reader *bufio.Reader, limit int) ([]byte, error) {
+	var line []byte
+	for {
+		part, err := reader.ReadSlice('\n')
+		if len(line)+len(part) > limit {
+			return line, tooLarge("line", int64(limit))
+		}
+		line = append(line, part...)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return line, err
 		}
 	}
 }

@@ -27,8 +27,33 @@ func newEndpoint(base, token string, client *http.Client) endpoint {
 	if client == nil {
 		client = http.DefaultClient
 	}
-	return endpoint{url: strings.TrimRight(base, "/"), token: token, http: client}
+	own := *client
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return endpoint{url: strings.TrimRight(base, "/"), token: token, http: &own}
 }
+
+// What a server may say is bounded, in bytes: it runs where somebody else's
+// code does, and what reads it is our program's own memory.
+const (
+	maxResult      = 256 << 20 // a result, an item, or all items together where they are collected
+	maxDescription = 16 << 20
+	maxFailure     = 2 << 20
+	maxLogLine     = 1 << 20 // the server cuts a line at 64 KiB; JSON may need more for it
+)
+
+func tooLarge(what string, limit int64) error {
+	return fmt.Errorf("the %s has more than %d MiB", what, limit>>20)
+}
+
+func readAtMost(body io.Reader, limit int64, what string) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(body, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = tooLarge(what, limit)
+	}
+	return data, err
+}
+
+func readFailure(body io.Reader) ([]byte, error) { return readAtMost(body, maxFailure, "error") }
 
 func (e endpoint) send(ctx context.Context, method, path string, body []byte, header http.Header) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, method, e.url+path, bytes.NewReader(body))
@@ -50,7 +75,7 @@ func (e endpoint) exchange(ctx context.Context, method, path string, into any) e
 		return err
 	}
 	defer response.Body.Close()
-	data, err := io.ReadAll(response.Body)
+	data, err := readAtMost(response.Body, maxDescription, "answer")
 	if err != nil {
 		return err
 	}
@@ -65,16 +90,22 @@ func (e endpoint) exchange(ctx context.Context, method, path string, into any) e
 
 // failure is the server's error as it travels.
 type failure struct {
-	Type      string   `json:"type"`
-	Message   string   `json:"message"`
-	Bases     []string `json:"bases"`
-	Traceback string   `json:"traceback"`
+	Type       string    `json:"type"`
+	Message    string    `json:"message"`
+	Bases      []string  `json:"bases"`
+	Notes      []string  `json:"notes"`
+	Exceptions []failure `json:"exceptions"`
+	Traceback  string    `json:"traceback"`
 }
 
 func (f failure) callError(function string, status int) *CallError {
-	return &CallError{
-		Function: function, Type: f.Type, Message: f.Message, Bases: f.Bases, Traceback: f.Traceback, Status: status,
+	failed := &CallError{
+		Function: function, Type: f.Type, Message: f.Message, Bases: f.Bases, Notes: f.Notes, Traceback: f.Traceback, Status: status,
 	}
+	for _, member := range f.Exceptions {
+		failed.Exceptions = append(failed.Exceptions, member.callError(function, status))
+	}
+	return failed
 }
 
 // answeredFailure reads the error of an answer. What sits between us and the

@@ -8,7 +8,9 @@ its owner may be able to read.
 
 import base64
 import builtins
+import functools
 import http.client
+import inspect
 import ipaddress
 import json
 import os
@@ -19,10 +21,11 @@ import threading
 import time
 import urllib.parse
 import urllib.request
-from typing import Any, Dict, Iterator, List, Optional, Tuple, Type
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Type, TypeVar, cast
 
 from . import _seer_values as _values
 
+_F = TypeVar("_F", bound=Callable[..., Any])
 _CONNECT_ATTEMPTS = 5
 _NOT_RAISED = (StopIteration, StopAsyncIteration, UnicodeError)
 
@@ -34,16 +37,29 @@ class RemoteError(Exception):
     here as a class that is both that exception and a RemoteError.
     """
 
+    function: str
+    type: str
+    traceback: str
+
     def __init__(self, function: str, type: str, message: str, traceback: str = "") -> None:
         super().__init__(message)
+        self._tell(function, type, message, traceback)
+
+    def _tell(self, function: str, type: str, message: str, traceback: str) -> None:
         self.function = function
         self.type = type
-        self.message = message
         self.traceback = traceback
+        self._said = message
+        if not hasattr(self, "message"):  # the message of a group is its own
+            self.message = message
+        self._told: Dict[str, Any] = {"type": type, "message": message, "traceback": traceback}
 
     def __str__(self) -> str:
-        shown = f"{self.function}: {self.type}: {self.message}"
+        shown = f"{self.function}: {self.type}: {self._said}"
         return f"{shown}\n\n{self.traceback}" if self.traceback else shown
+
+    def __reduce__(self) -> Any:
+        return _raised, (self.function, self._told)
 
 
 class Default:
@@ -68,9 +84,41 @@ class Service:
         self._prefix = "SEER_RPC_" + name.upper()
         self._local = threading.local()
 
+    def function(self, how: str, shown: Optional[Dict[str, str]] = None) -> Callable[[_F], _F]:
+        """Makes a function of a stub, which has its signature; `shown` are annotations that no library can import."""
+
+        def make(stub: _F) -> _F:
+            if shown:
+                stub.__annotations__.update(shown)
+            signature, name = inspect.signature(stub), stub.__name__
+            send = {"call": self.call, "stream": self.stream, "open": self.open}[how]
+
+            @functools.wraps(stub)
+            def called(*args: Any, **kwargs: Any) -> Any:
+                try:
+                    given = signature.bind(*args, **kwargs).arguments
+                except TypeError:
+                    stub(*args, **kwargs)  # Python's own words for what is wrong
+                    raise
+                return send(name, given)
+
+            return cast(_F, called)
+
+        return make
+
     def call(self, function: str, arguments: Dict[str, Any]) -> Any:
         """One call and its result."""
         connection, response = self._send(function, arguments)
+        return self._result(function, connection, response)
+
+    def open(self, function: str, arguments: Dict[str, Any]) -> Any:
+        """One call that is sent at once: an iterator where the service streams, and otherwise the result."""
+        connection, response = self._send(function, arguments)
+        if response.getheader("Content-Type", "").startswith("application/x-ndjson"):
+            return self._items(function, connection, response)
+        return self._result(function, connection, response)
+
+    def _result(self, function: str, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> Any:
         try:
             data = self._read(function, response.read)
         except BaseException:
@@ -82,8 +130,13 @@ class Service:
         return _values.loads(data)["result"]
 
     def stream(self, function: str, arguments: Dict[str, Any]) -> Iterator[Any]:
-        """One call whose items come as the service yields them."""
+        """One call whose items come as the service yields them, sent when the first one is asked for."""
         connection, response = self._send(function, arguments)
+        yield from self._items(function, connection, response)
+
+    def _items(
+        self, function: str, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
+    ) -> Iterator[Any]:
         whole = False
         try:
             if response.status != 200:
@@ -132,6 +185,7 @@ class Service:
         headers.update({
             "Authorization": "Bearer " + token,
             "Content-Type": "application/json",
+            "X-Seer-Arguments": "tagged",
             "X-Seer-Values": "tagged",
         })
         try:
@@ -244,16 +298,49 @@ def _proxy_headers(proxy: urllib.parse.SplitResult) -> Dict[str, str]:
 def _error(function: str, data: bytes, status: int) -> RemoteError:
     try:
         error = json.loads(data)["error"]
-        kind, message = str(error["type"]), str(error["message"])
+        return _raised(function, {**error, "type": str(error["type"]), "message": str(error["message"])})
     except (ValueError, KeyError, TypeError):
         return RemoteError(function, "HTTPError", f"the service answered with HTTP status {status}")
-    names = error.get("bases") or [kind]
-    return _class(kind, names)(function, kind, message, str(error.get("traceback", "")))
 
 
-def _class(kind: str, names: List[str]) -> Type[RemoteError]:
+def _raised(function: str, error: Dict[str, Any]) -> RemoteError:
+    """The exception that an answer tells of."""
+    kind, message, traceback = str(error["type"]), str(error["message"]), str(error.get("traceback", ""))
+    members = [_raised(function, member) for member in error.get("exceptions") or ()]
+    made = _made(function, kind, message, traceback, error.get("bases") or [kind], str(error.get("group", message)), members)
+    made._told = error
+    if error.get("notes"):
+        setattr(made, "__notes__", [str(note) for note in error["notes"]])
+    if isinstance(made, OSError):
+        for name, value in (error.get("os") or {}).items():
+            if name in ("errno", "strerror", "filename", "filename2"):
+                setattr(made, name, value)
+    if members and not hasattr(made, "exceptions"):
+        setattr(made, "exceptions", tuple(members))  # a Python without groups
+    return made
+
+
+def _made(
+    function: str, kind: str, message: str, traceback: str, names: List[str], group: str, members: List[RemoteError]
+) -> RemoteError:
+    found = _class(kind, names, bool(members))
+    if members and found is not RemoteError:
+        make: Any = found.__new__  # of a group, which is made of its message and members
+        one: RemoteError = make(found, group, members)
+        one.args = (group, members)
+        one._tell(function, kind, message, traceback)
+        return one
+    try:
+        return found(function, kind, message, traceback)
+    except Exception:  # a builtin exception that is not made of a text
+        return RemoteError(function, kind, message, traceback)
+
+
+def _class(kind: str, names: List[str], group: bool) -> Type[RemoteError]:
     for name in names:
         base = getattr(builtins, str(name), None)
-        if isinstance(base, type) and issubclass(base, Exception) and not issubclass(base, _NOT_RAISED):
+        if not isinstance(base, type) or not issubclass(base, Exception) or issubclass(base, _NOT_RAISED):
+            continue
+        if group == hasattr(base, "exceptions"):
             return type(kind, (RemoteError, base), {"__module__": __name__})
     return RemoteError

@@ -1,10 +1,11 @@
-"""Annotations: evaluated, as a JSON Schema, and as a tree that a library can spell.
+"""Annotations: evaluated, taken apart, and as a tree that a library can spell.
 
 A tree is {"name": ..., "args": [...]}, where the name is a builtin or a dotted
 name of the standard library, or {"name": "Literal", "values": [...]}. What a
 library without our packages cannot spell is {"name": "Any", "inexact": true}.
 """
 
+import base64
 import collections.abc
 import dataclasses
 import datetime
@@ -32,34 +33,12 @@ DICT_ORIGINS = (
     dict, collections.abc.Mapping, collections.abc.MutableMapping, collections.OrderedDict, collections.defaultdict,
 )
 
-_SCHEMAS = {
-    bool: {"type": "boolean"},
-    int: {"type": "integer"},
-    float: {"type": "number"},
-    str: {"type": "string"},
-    type(None): {"type": "null"},
-    bytes: {"type": "string", "contentEncoding": "base64"},
-    bytearray: {"type": "string", "contentEncoding": "base64"},
-    datetime.datetime: {"type": "string", "format": "date-time"},
-    datetime.date: {"type": "string", "format": "date"},
-    datetime.time: {"type": "string", "format": "time"},
-    datetime.timedelta: {"type": "number", "description": "seconds"},
-    decimal.Decimal: {"type": "string", "description": "a decimal number"},
-    uuid.UUID: {"type": "string", "format": "uuid"},
-    complex: {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
-}
-
 _NAMES = {
     bool: "bool", int: "int", float: "float", str: "str", bytes: "bytes", bytearray: "bytes", complex: "complex",
     object: "object", type(None): "None", datetime.datetime: "datetime.datetime", datetime.date: "datetime.date",
     datetime.time: "datetime.time", datetime.timedelta: "datetime.timedelta", decimal.Decimal: "decimal.Decimal",
     uuid.UUID: "uuid.UUID",
 }
-
-_CONSTRAINTS = (
-    ("ge", "minimum"), ("gt", "exclusiveMinimum"), ("le", "maximum"), ("lt", "exclusiveMaximum"),
-    ("multiple_of", "multipleOf"), ("pattern", "pattern"),
-)
 
 
 def evaluate(annotation, namespace):
@@ -111,20 +90,42 @@ def text(annotation):
 def strip(annotation):
     """Without Annotated, Required, NewType, Final and aliases."""
     while True:
-        origin = typing.get_origin(annotation)
-        name = getattr(origin, "_name", None) or getattr(origin, "__name__", "")
-        if hasattr(annotation, "__metadata__"):
-            annotation = annotation.__origin__
-        elif hasattr(annotation, "__supertype__"):
-            annotation = annotation.__supertype__
-        elif is_alias(annotation):
-            annotation = annotation.__value__
-        elif name in ("Required", "NotRequired", "ReadOnly", "Final", "ClassVar"):
-            annotation = typing.get_args(annotation)[0]
-        elif isinstance(annotation, typing.TypeVar):
-            annotation = annotation.__bound__ or typing.Any
-        else:
+        inner = annotation.__origin__ if hasattr(annotation, "__metadata__") else unwrap(annotation)
+        if inner is annotation:
             return annotation
+        annotation = inner
+
+
+def unwrap(annotation):
+    """One layer less, where there is one that says nothing about values: NewType, Final, an alias."""
+    origin = typing.get_origin(annotation)
+    name = getattr(origin, "_name", None) or getattr(origin, "__name__", "")
+    if hasattr(annotation, "__supertype__"):
+        return annotation.__supertype__
+    if is_alias(annotation):
+        return annotation.__value__
+    if isinstance(annotation, dataclasses.InitVar):
+        return annotation.type
+    if name in ("Required", "NotRequired", "ReadOnly", "Final", "ClassVar"):
+        return typing.get_args(annotation)[0]
+    if isinstance(annotation, typing.TypeVar):
+        return annotation.__bound__ or typing.Any
+    return annotation
+
+
+def takes_none(annotation, inside=()):
+    """Whether None is a value of its own here. Where no annotation says so, it is not."""
+    if annotation is typing.Any or annotation is object or annotation is None or annotation is type(None):
+        return True
+    if any(annotation is alias for alias in inside) or isinstance(annotation, (str, typing.ForwardRef)):
+        return False
+    stripped = strip(annotation)
+    if stripped is not annotation:
+        return takes_none(stripped, (*inside, annotation))
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return None in args
+    return origin in UNION_TYPES and any(takes_none(arg, (*inside, annotation)) for arg in args)
 
 
 def is_named(annotation, *names):
@@ -145,7 +146,7 @@ def is_named_tuple(annotation):
 
 def is_pydantic(annotation):
     return isinstance(annotation, type) and (
-        callable(getattr(annotation, "model_json_schema", None)) or hasattr(annotation, "__get_validators__")
+        callable(getattr(annotation, "model_validate", None)) or callable(getattr(annotation, "parse_obj", None))
     )
 
 
@@ -159,6 +160,93 @@ def fields(annotation):
     if not found:
         found = {name: evaluate(value, namespace) for name, value in getattr(annotation, "__annotations__", {}).items()}
     return found
+
+
+def dataclass_fields(annotation):
+    """The names that the constructor takes, those it needs, and those that are set after it."""
+    taken, required, later = [], [], []
+    for field in annotation.__dataclass_fields__.values():  # fields() leaves out those of the constructor alone
+        if field._field_type is dataclasses._FIELD_CLASSVAR:
+            continue
+        if not field.init:
+            later.append(field.name)
+            continue
+        taken.append(field.name)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            required.append(field.name)
+    return taken, required, later
+
+
+def constraints(metadata):
+    """What is said beside a type, with what pydantic gathers in one place."""
+    for extra in metadata:
+        yield extra
+        inner = getattr(extra, "metadata", None)
+        if isinstance(inner, (list, tuple)):
+            yield from inner
+
+
+def constant_text(value):
+    """A member of an enum or a Literal as JSON writes it."""
+    try:
+        return json.dumps(plain_constant(value), ensure_ascii=False)
+    except ValueError:  # a number of too many digits
+        return repr(value)[:100]
+
+
+def plain_constant(value):
+    """A member of an enum or a Literal as JSON says it."""
+    if isinstance(value, enum.Enum):
+        value = value.value if isinstance(value.value, (str, int, float, bool, type(None))) else value.name
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def as_input(value, annotation):
+    """What pydantic models were sent as, in the names that they are made from, without what they compute."""
+    annotation = strip(annotation)
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if isinstance(value, dict) and is_pydantic(annotation):
+        return _model_input(value, annotation)
+    if isinstance(value, dict) and origin in DICT_ORIGINS and len(args) == 2:
+        return {name: as_input(item, args[1]) for name, item in value.items()}
+    if isinstance(value, list) and origin in LIST_ORIGINS and args:
+        return [as_input(item, args[0]) for item in value]
+    if origin in UNION_TYPES:
+        for arg in args:
+            changed = as_input(value, arg)
+            if changed != value:
+                return changed
+    return value
+
+
+def _model_input(value, model):
+    fields = getattr(model, "model_fields", None)
+    if not isinstance(fields, dict):
+        return value  # of pydantic 1, which has one alias for both ways
+    wanted = {name: _taken_as(name, field) for name, field in fields.items()}
+    names = {taken: name for name, taken in wanted.items()}
+    for name, field in fields.items():
+        names.setdefault(field.serialization_alias or name, name)
+    dropped = set()
+    for name, computed in (getattr(model, "model_computed_fields", None) or {}).items():
+        dropped.update((name, computed.alias))
+    made = {}
+    for name, item in value.items():
+        if name in names:
+            made[wanted[names[name]]] = as_input(item, fields[names[name]].annotation)
+        elif name not in dropped:
+            made[name] = item
+    return made
+
+
+def _taken_as(name, field):
+    alias = field.validation_alias
+    for choice in getattr(alias, "choices", None) or ():
+        if isinstance(choice, str):
+            return choice
+    return alias if isinstance(alias, str) else field.alias or name
 
 
 def is_alias(annotation):
@@ -207,178 +295,3 @@ def tree(annotation, inside=()):
 
 def _unknown():
     return {"name": "Any", "inexact": True}
-
-
-class Schemas:
-    """JSON Schema (2020-12) of annotations; classes are collected under $defs."""
-
-    def __init__(self):
-        self.defs = {}
-        self.classes = {}
-
-    def document(self, schema):
-        if self.defs:
-            schema = dict(schema)
-            schema["$defs"] = self.defs
-        return schema
-
-    def of(self, annotation):
-        if annotation is inspect.Parameter.empty or annotation in (typing.Any, object):
-            return {}
-        if isinstance(annotation, (str, typing.ForwardRef)):
-            return {"description": text(annotation)}
-        if hasattr(annotation, "__metadata__"):
-            return self.annotated(annotation)
-        if is_alias(annotation):
-            return self.define(annotation, lambda: self.of(annotation.__value__))
-        if getattr(annotation, "__unpacked__", False):
-            return {}
-        stripped = strip(annotation)
-        if stripped is not annotation:
-            return self.of(stripped)
-        origin, args = typing.get_origin(annotation), typing.get_args(annotation)
-        if origin in UNION_TYPES:
-            return {"anyOf": [self.of(arg) for arg in args]}
-        if origin is typing.Literal:
-            return {"enum": [plain_constant(value) for value in args]}
-        plain = origin or annotation
-        if not isinstance(plain, type):
-            return {"description": text(annotation)}
-        if plain in _SCHEMAS:
-            return dict(_SCHEMAS[plain])
-        return self.container(plain, args) or self.named(plain) or {"description": text(annotation)}
-
-    def container(self, plain, args):
-        args = [arg for arg in args if arg != ()]
-        if plain is tuple:
-            if len(args) == 2 and args[1] is Ellipsis:
-                return self.array(args[:1])
-            if args:
-                items = [self.of(arg) for arg in args]
-                return {"type": "array", "prefixItems": items, "items": False, "minItems": len(args)}
-            return {"type": "array"}
-        if plain in SET_ORIGINS:
-            return dict(self.array(args), uniqueItems=True)
-        if plain in LIST_ORIGINS:
-            return self.array(args)
-        if plain in DICT_ORIGINS:
-            schema = {"type": "object"}
-            if len(args) == 2 and args[1] is not typing.Any:
-                schema["additionalProperties"] = self.of(args[1])
-            return schema
-        return None
-
-    def array(self, args):
-        schema = {"type": "array"}
-        if args and args[0] is not typing.Any:
-            schema["items"] = self.of(args[0])
-        return schema
-
-    def named(self, plain):
-        if issubclass(plain, enum.Enum):
-            return self.define(plain, lambda: self.enumeration(plain))
-        if issubclass(plain, pathlib.PurePath):
-            return {"type": "string", "format": "path"}
-        if is_named(plain, "numpy.ndarray", "torch.Tensor"):
-            return {"type": "array", "description": text(plain)}
-        if is_pydantic(plain):
-            return self.pydantic(plain)
-        if dataclasses.is_dataclass(plain):
-            return self.define(plain, lambda: self.dataclass(plain))
-        if is_typed_dict(plain):
-            return self.define(plain, lambda: self.typed_dict(plain))
-        if is_named_tuple(plain):
-            return self.define(plain, lambda: self.named_tuple(plain))
-        for base in (bool, int, float, str):
-            if issubclass(plain, base):
-                return dict(_SCHEMAS[base], description=text(plain))
-        return None
-
-    def define(self, plain, make):
-        if plain not in self.classes:
-            name, number = plain.__name__, 2
-            while name in self.defs:
-                name, number = f"{plain.__name__}{number}", number + 1
-            self.classes[plain] = name
-            self.defs[name] = {}
-            self.defs[name] = make()
-        return {"$ref": f"#/$defs/{self.classes[plain]}"}
-
-    def described(self, plain, schema):
-        """Adds a class's docstring, but not the one that dataclass and its like make up."""
-        doc = plain.__dict__.get("__doc__")
-        if doc and not doc.startswith(plain.__name__ + "(") and doc != "An enumeration.":
-            schema["description"] = inspect.cleandoc(doc)
-        return schema
-
-    def enumeration(self, plain):
-        if issubclass(plain, enum.Flag):
-            return self.described(plain, {"type": "integer"})
-        return self.described(plain, {"enum": [plain_constant(member) for member in plain]})
-
-    def dataclass(self, plain):
-        hints = fields(plain)
-        properties, required = {}, []
-        for field in dataclasses.fields(plain):
-            if not field.init:
-                continue
-            properties[field.name] = self.of(hints.get(field.name, typing.Any))
-            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-                required.append(field.name)
-        return self.described(plain, self.object(properties, required))
-
-    def typed_dict(self, plain):
-        properties = {name: self.of(hint) for name, hint in fields(plain).items()}
-        return self.described(plain, self.object(properties, sorted(getattr(plain, "__required_keys__", ()))))
-
-    def named_tuple(self, plain):
-        hints = fields(plain)
-        items = [dict(self.of(hints.get(name, typing.Any)), title=name) for name in plain._fields]
-        least = len(items) - len(plain._field_defaults)
-        return self.described(plain, {"type": "array", "prefixItems": items, "items": False, "minItems": least})
-
-    def object(self, properties, required):
-        schema = {"type": "object", "properties": properties}
-        if required:
-            schema["required"] = required
-        return schema
-
-    def pydantic(self, plain):
-        try:
-            if hasattr(plain, "model_json_schema"):
-                schema = plain.model_json_schema(ref_template="#/$defs/{model}")
-            else:
-                schema = plain.schema(ref_template="#/$defs/{model}")
-        except Exception:  # a model with a field that pydantic itself cannot describe
-            return {"type": "object", "description": text(plain)}
-        for name, inner in {**schema.pop("definitions", {}), **schema.pop("$defs", {})}.items():
-            self.defs.setdefault(name, inner)
-        return schema
-
-    def annotated(self, annotation):
-        schema = dict(self.of(annotation.__origin__))
-        for extra in annotation.__metadata__:
-            words = extra if isinstance(extra, str) else getattr(extra, "description", None)
-            words = words or getattr(extra, "documentation", None)
-            if isinstance(words, str):
-                schema["description"] = words
-            for item in (extra, *(getattr(extra, "metadata", None) or ())):
-                self.constrain(schema, item)
-        return schema
-
-    def constrain(self, schema, extra):
-        for attribute, keyword in _CONSTRAINTS:
-            value = getattr(extra, attribute, None)
-            if isinstance(value, (int, float, str)):
-                schema[keyword] = value
-        for attribute, keyword in (("min_length", "min"), ("max_length", "max")):
-            value = getattr(extra, attribute, None)
-            if isinstance(value, int):
-                schema[keyword + ("Items" if schema.get("type") == "array" else "Length")] = value
-
-
-def plain_constant(value):
-    """A member of an enum or a Literal as JSON says it."""
-    if isinstance(value, enum.Enum):
-        value = value.value if isinstance(value.value, (str, int, float, bool, type(None))) else value.name
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

@@ -8,7 +8,7 @@ import keyword
 import re
 import typing
 
-from . import annotations, values
+from . import annotations, schemas, values
 
 _KINDS = {
     inspect.Parameter.POSITIONAL_ONLY: "positional_only",
@@ -23,8 +23,6 @@ STREAMS = (
     collections.abc.AsyncIterator, collections.abc.AsyncGenerator,
 )
 
-MAX_INT_BITS = 1023  # of longer ones, many a reader of JSON makes an infinity or an error
-
 _LITERALS = (bool, float, bytes, complex, type(None))
 
 
@@ -37,8 +35,8 @@ def function(target, serial):
     name = getattr(target, "__name__", None)
     check_name(name, target)
     signature, hints, returns = inspected(name, target)
-    schemas, results = annotations.Schemas(), annotations.Schemas()
-    parameters = [parameter(item, hints[item.name], schemas) for item in signature.parameters.values()]
+    taken, results = schemas.Schemas(), schemas.Schemas(output=True)
+    parameters = [parameter(item, hints[item.name], taken) for item in signature.parameters.values()]
     stream = streams(target, returns)
     annotation = item_of(returns) if stream else returns
     result = results.of(annotation)
@@ -48,10 +46,11 @@ def function(target, serial):
         "signature": shown(signature, parameters, returns),
         "async": inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target),
         "stream": stream,
+        "eager": stream and not is_generator(target),
         "serial": serial,
         "parameters": parameters,
         "returns": {"annotation": annotations.text(returns), "type": annotations.tree(annotation)},
-        "input_schema": schemas.document(input_schema(parameters)),
+        "input_schema": taken.document(input_schema(parameters)),
         "output_schema": results.document({"type": "array", "items": result} if stream else result),
     }
 
@@ -85,10 +84,15 @@ def inspected(name, target):
 
 
 def streams(target, returns):
-    target = inspect.unwrap(target)
-    if inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
+    """Whether items come one by one: of what a decorator makes of a generator, as far as annotations tell."""
+    if is_generator(target) or typing.get_origin(returns) in STREAMS or returns in STREAMS:
         return True
-    return typing.get_origin(returns) in STREAMS
+    loose = typing.get_origin(returns) in (collections.abc.Iterable, collections.abc.AsyncIterable)
+    return is_generator(inspect.unwrap(target)) and (loose or returns in (inspect.Parameter.empty, typing.Any))
+
+
+def is_generator(target):
+    return inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target)
 
 
 def item_of(returns):
@@ -99,7 +103,7 @@ def item_of(returns):
     return inspect.Parameter.empty
 
 
-def parameter(item, hint, schemas):
+def parameter(item, hint, taken):
     variadic = item.kind in (item.VAR_POSITIONAL, item.VAR_KEYWORD)
     described = {
         "name": item.name,
@@ -108,17 +112,19 @@ def parameter(item, hint, schemas):
         "type": annotations.tree(hint),
         "required": item.default is item.empty and not variadic,
     }
-    schema = schemas.of(hint)
+    schema = taken.of(hint)
     if item.kind is item.VAR_POSITIONAL:
         schema = {"type": "array", "items": schema}
     elif item.kind is item.VAR_KEYWORD:
         schema = {"type": "object", "additionalProperties": schema or True}
     if item.default is not item.empty:
         described["default"] = default(item.default)
+        if item.default is None and schema and not annotations.takes_none(hint):
+            schema = {"anyOf": [schema, {"type": "null"}]}
         plain = schema_default(item.default)
         if plain is not None:
             schema = dict(schema, default=plain[0])
-    described["schema"] = schema
+    described["schema"] = schemas.finished(schema)
     return described
 
 
@@ -138,7 +144,7 @@ def words(value):
 
 def literal(value, depth=0):
     if type(value) is int:
-        return value.bit_length() <= MAX_INT_BITS
+        return value.bit_length() <= schemas.MAX_INT_BITS
     if type(value) is str:
         return value.isascii() or not re.search("[\ud800-\udfff]", value)  # no JSON reader keeps half a character
     if type(value) in _LITERALS:

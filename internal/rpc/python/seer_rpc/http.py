@@ -9,10 +9,12 @@ import time
 import traceback
 
 MAX_LINE = 16 << 10
+MAX_HEAD = 64 << 10  # all lines of a request's head
 MAX_HEADERS = 100
 IDLE = 300.0  # seconds a connection may wait for its next request,
 STRANGE = 90.0  # and for one with a right token; longer than Go's callers keep one in reserve
 SLOW = 30.0  # seconds a request's head may take
+SLOWEST = 32 << 10  # bytes a second that a body has to come at, after that
 DRAIN = 2.0  # seconds for a body nobody wanted
 
 _REASONS = {
@@ -105,6 +107,7 @@ class Connection(socketserver.StreamRequestHandler):
 
     def read_head(self):
         self.timed.deadline = time.monotonic() + (IDLE if self.trusted else STRANGE)
+        self.head_size = 0
         line = self.read_line()
         if not line:
             return False
@@ -137,7 +140,8 @@ class Connection(socketserver.StreamRequestHandler):
 
     def read_line(self):
         line = self.rfile.readline(MAX_LINE)
-        if len(line) == MAX_LINE:
+        self.head_size += len(line)
+        if len(line) == MAX_LINE or self.head_size > MAX_HEAD:
             raise Refused(400, "BadRequest", "a header is too long", close=True)
         return line
 
@@ -147,8 +151,10 @@ class Connection(socketserver.StreamRequestHandler):
             raise Refused(413, "RequestTooLarge", f"a request may have {limit} bytes, this has {size}", close=True)
         if self.headers.get("expect", "").lower() == "100-continue":
             self.connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.timed.deadline = time.monotonic() + SLOW + size / SLOWEST
         body = self.rfile.read(size) if size else b""
         self.unread = 0
+        self.unhurried()
         if len(body) < size:
             raise CallerGone("request ended early")
         return body
@@ -201,7 +207,11 @@ class Connection(socketserver.StreamRequestHandler):
 
     def trust(self):
         """From here on this connection may take its time; `check_caller` needs that too."""
-        self.timed.deadline, self.trusted = None, True
+        self.trusted = True
+        self.unhurried()
+
+    def unhurried(self):
+        self.timed.deadline = None
         self.connection.settimeout(None)
 
     def check_caller(self):

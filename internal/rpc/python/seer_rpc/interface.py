@@ -5,15 +5,14 @@ import builtins
 import importlib.util
 import inspect
 import io
+import json
 import linecache
 import os
 import sys
-import traceback
 import types
 
-from . import describe
+from . import describe, errors, spawned
 
-MODULE = "seer_interface"
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -85,22 +84,47 @@ class Models:
 
 def load(spec):
     """Runs the file. Returns [(target, description)], or raises LoadFailed."""
+    module = types.ModuleType(spawned.MODULE)
+    sys.modules[spawned.MODULE] = module
+    try:
+        exposed = run(spec, module)
+    except BaseException as error:
+        shown = errors.cut(trace(error), 4 * errors.MAX_TEXT)
+        raise LoadFailed(type(error).__name__, errors.text(error), shown) from None
+    return described(exposed, spec["filename"])
+
+
+def run(spec, module):
+    """Runs the file in a module, with the three names that its author may use. Returns what it exposed."""
     exposed, models = Exposed(), Models(spec.get("models") or [])
     builtins.expose = exposed.expose
     builtins.get_model_path = models.get_model_path
     builtins.list_configured_models = models.list_configured_models
     filename, source = spec["filename"], base64.b64decode(spec["source"])
-    module = types.ModuleType(MODULE)
     module.__file__ = os.path.join(os.getcwd(), os.path.basename(filename))
-    sys.modules[MODULE] = module
+    code = compile(source, filename, "exec", dont_inherit=True)  # bytes: Python finds the encoding, as in any file
+    lines = io.StringIO(importlib.util.decode_source(source)).readlines()
+    linecache.cache[filename] = (len(source), None, lines, filename)
+    exec(code, module.__dict__)
+    return exposed
+
+
+def run_again(module):
+    """Runs the file in a spawned process, which may start none itself until that is done."""
+    import multiprocessing.process  # slow to import, and needed in spawned processes alone
+
+    with open(os.path.join(os.path.dirname(module.__file__), spawned.SPEC), encoding="ascii") as file:
+        spec = json.load(file)
+    process = multiprocessing.process.current_process()
+    before = getattr(process, "_inheriting", None)
+    process._inheriting = True  # as while Python runs the main module of a spawned process
     try:
-        code = compile(source, filename, "exec", dont_inherit=True)  # bytes: Python finds the encoding, as in any file
-        lines = io.StringIO(importlib.util.decode_source(source)).readlines()
-        linecache.cache[filename] = (len(source), None, lines, filename)
-        exec(code, module.__dict__)
-    except BaseException as error:
-        raise LoadFailed(type(error).__name__, text(error), trace(error)) from None
-    return described(exposed, filename)
+        run(spec, module)
+    finally:
+        if before is None:
+            del process._inheriting
+        else:
+            process._inheriting = before
 
 
 def described(exposed, filename):
@@ -116,7 +140,7 @@ def described(exposed, filename):
             continue
         except Exception as error:
             name = getattr(target, "__name__", type(target).__name__)
-            refused.append((target, f"{name}: cannot be described ({type(error).__name__}: {text(error)})"))
+            refused.append((target, f"{name}: cannot be described ({type(error).__name__}: {errors.text(error)})"))
             continue
         if description["name"] in served:
             refused.append((target, f"{description['name']}: is exposed twice"))
@@ -135,20 +159,6 @@ def place(target, filename):
     return f'  File "{code.co_filename}", line {code.co_firstlineno}, in {code.co_name}\n'
 
 
-def text(error):
-    try:
-        return str(error)
-    except Exception:
-        return f"<{type(error).__name__} whose text cannot be read>"
-
-
 def trace(error):
     """The traceback without this package's own frames."""
-    shown = traceback.TracebackException(type(error), error, error.__traceback__)
-    part, seen = shown, set()
-    while part is not None and id(part) not in seen:
-        seen.add(id(part))
-        kept = [frame for frame in part.stack if not frame.filename.startswith(_PACKAGE)]
-        part.stack = traceback.StackSummary.from_list(kept)
-        part = part.__cause__ or part.__context__
-    return "".join(shown.format()).rstrip("\n")
+    return errors.trace(error, _PACKAGE)

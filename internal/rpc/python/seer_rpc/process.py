@@ -2,13 +2,15 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 
-from . import log, wire
+from . import log, spawned, wire
 
 MAIN = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -25,9 +27,11 @@ class Process:
         self.ending = ""  # why it ends, if that was our wish
         self.ended = threading.Event()
         self.mark, self.marked = log.new_mark(), threading.Event()
+        self.folder = tempfile.mkdtemp(prefix="seer-service-")
         self.control, control = socket.socketpair()
         read_end, self.output = os.pipe()
         try:
+            spawned.write(spec, self.folder)
             self.popen = subprocess.Popen(
                 [sys.executable, MAIN, "worker", str(control.fileno())],
                 stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output,
@@ -38,6 +42,7 @@ class Process:
             os.close(read_end)
             os.close(self.output)
             self.control.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
             raise
         finally:
             control.close()
@@ -48,7 +53,7 @@ class Process:
         try:
             _, sock = self.connection()
             with sock:
-                wire.send_request(sock, self.spec)
+                wire.send_request(sock, dict(self.spec, folder=self.folder))
                 kind, size = wire.receive_frame_head(sock)
                 answer = json.loads(wire.receive(sock, size))
         except OSError:
@@ -74,6 +79,7 @@ class Process:
             sock.close()
         self.control.close()
         self.kill()  # what the worker left behind in its group
+        shutil.rmtree(self.folder, ignore_errors=True)
         self.ended.set()
 
     def fate(self):

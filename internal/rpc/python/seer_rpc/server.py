@@ -23,6 +23,7 @@ import queue
 import re
 import resource
 import signal
+import socket
 import socketserver
 import sys
 import threading
@@ -35,7 +36,8 @@ from .service import Registry, Unavailable
 
 MAX_SPEC = 64 << 20
 MAX_REQUEST = 128 << 20
-MAX_CONNECTIONS = 1024
+MAX_CALLERS = 1024  # connections that have shown a right token
+MAX_STRANGERS = 256  # and those that have not yet: the oldest makes room for a new one
 ENDLESS = 2e6  # seconds, and more than poll can wait
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,128}\Z")
@@ -50,6 +52,29 @@ def digest(text):
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
 
+class Strangers:
+    """Connections that have shown no right token yet. They take nobody's place but each other's."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.sockets = {}  # oldest first
+
+    def admit(self, sock):
+        with self.lock:
+            if len(self.sockets) >= MAX_STRANGERS:
+                oldest = next(iter(self.sockets))
+                del self.sockets[oldest]
+                try:
+                    oldest.shutdown(socket.SHUT_RDWR)  # its thread reads the end
+                except OSError:
+                    pass  # it hung up
+            self.sockets[sock] = None
+
+    def forget(self, sock):
+        with self.lock:
+            self.sockets.pop(sock, None)
+
+
 class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     allow_reuse_address = True
     daemon_threads = True
@@ -59,18 +84,17 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def __init__(self, host, port, token):
         self.token = token
         self.registry = Registry()
-        self.slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self.strangers = Strangers()
+        self.callers = threading.BoundedSemaphore(MAX_CALLERS)
         super().__init__((host, port), Handler)
 
     def process_request(self, request, client_address):
-        self.slots.acquire()
+        self.strangers.admit(request)
         super().process_request(request, client_address)
 
-    def process_request_thread(self, request, client_address):
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self.slots.release()
+    def shutdown_request(self, request):
+        self.strangers.forget(request)
+        super().shutdown_request(request)
 
     def handle_error(self, request, client_address):
         error = sys.exc_info()[1]
@@ -96,7 +120,18 @@ class Handler(http.Connection):
         scheme, _, given = self.headers.get("authorization", "").partition(" ")
         if not hmac.compare_digest(digest(given.strip()), digest(token)) or scheme.lower() != "bearer":
             self.unauthorized()
+        if not self.trusted:
+            if not self.server.callers.acquire(blocking=False):
+                raise Refused(503, "Busy", f"the server has {MAX_CALLERS} callers", close=True)
+            self.server.strangers.forget(self.connection)
         self.trust()
+
+    def finish(self):
+        try:
+            super().finish()
+        finally:
+            if self.trusted:
+                self.server.callers.release()
 
     def unauthorized(self):
         raise Refused(401, "Unauthorized", "a valid bearer token is required", close=True)
@@ -126,6 +161,7 @@ class Handler(http.Connection):
         meta = {
             "function": function,
             "tagged": self.headers.get("x-seer-values") == "tagged",
+            "arguments": self.headers.get("x-seer-arguments") or self.headers.get("x-seer-values", "plain"),
             "arrays": self.headers.get("x-seer-arrays") == "base64",
         }
         try:
@@ -286,7 +322,9 @@ class Handler(http.Connection):
 
     def logs(self, service, query):
         after = query.get("after", ["0"])[0]
-        number = int(after) if after.isdecimal() else 0
+        if not (after.isascii() and after.isdigit() and len(after) < 18):
+            raise Refused(400, "BadRequest", "malformed number of a line")
+        number = int(after)
         follow = query.get("follow") == ["1"]
         self.start_lines()
         while True:

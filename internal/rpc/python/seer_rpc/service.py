@@ -213,5 +213,8 @@ class Registry:
             services, loading = list(self.services.values()), list(self.loading)
         for process in loading:
             process.kill()
-        for service in services:
+        ending = [(service, service.process) for service in services]
+        for service, _ in ending:
             service.end("removed")
+        for process in (*loading, *(process for _, process in ending if process)):
+            process.ended.wait(2)  # what it kept on disk is gone then

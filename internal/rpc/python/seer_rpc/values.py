@@ -33,6 +33,10 @@ _write = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode  # made
 _ATOMS = frozenset({str, int, bool, type(None)})
 
 
+class Malformed(ValueError):
+    """Bytes that are no JSON, or no value of ours."""
+
+
 class Unsendable(TypeError):
     """A value that has no JSON form. `where` is its place inside the whole."""
 
@@ -176,9 +180,9 @@ class _Encoder:
         if hasattr(value, "dtype") and hasattr(value, "tolist"):
             return self.array(value)
         if callable(getattr(value, "model_dump", None)):
-            return self.encode(value.model_dump())
+            return self.encode(value.model_dump(by_alias=True))
         if hasattr(type(value), "__fields__") and callable(getattr(value, "dict", None)):
-            return self.encode(value.dict())
+            return self.encode(value.dict(by_alias=True))
         if isinstance(value, tuple):
             return self.tag("$tuple", self.items(value))
         if isinstance(value, collections.abc.Mapping):
@@ -201,6 +205,10 @@ class _Encoder:
 
     def array(self, value: Any) -> Any:
         kind = getattr(value.dtype, "kind", "O")
+        if callable(getattr(value, "filled", None)) and hasattr(value, "mask"):
+            return self.encode(value.tolist())  # None for what is masked, which no buffer says
+        if kind in "fc" and value.dtype.itemsize > (8 if kind == "f" else 16):
+            value = value.astype(kind + ("8" if kind == "f" else "16"))  # longer ones differ by machine
         if self.tagged and self.arrays and kind in "biufc" and getattr(value, "ndim", 0) > 0:
             data = base64.b64encode(value.tobytes()).decode("ascii")
             return {"$ndarray": {"dtype": value.dtype.str, "shape": list(value.shape), "data": data}}

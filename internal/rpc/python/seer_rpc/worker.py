@@ -6,20 +6,22 @@ and the process group ends.
 """
 
 import asyncio
-import builtins
 import collections.abc
+import contextlib
 import contextvars
 import ctypes
 import inspect
 import json
 import os
+import queue
+import shutil
 import signal
 import socket
 import sys
 import threading
 import _thread
 
-from . import arguments, interface, values, wire
+from . import arguments, errors, interface, values, wire
 
 
 class CallCancelled(SystemExit):
@@ -68,7 +70,77 @@ class Loop:
             if self.loop is None:
                 self.loop = asyncio.new_event_loop()
                 threading.Thread(target=self.loop.run_forever, name="event loop", daemon=True).start()
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        return asyncio.run_coroutine_threadsafe(only_here(coroutine), self.loop)
+
+
+async def only_here(coroutine):
+    """Runs a coroutine; a process that forked inside it ends here."""
+    pid = os.getpid()
+    try:
+        return await coroutine
+    except BaseException as error:
+        if os.getpid() != pid:
+            leave(error)
+        raise
+    finally:
+        if os.getpid() != pid:
+            leave()
+
+
+class Items:
+    """The items of an asynchronous iterator, for a thread: one task, in one context, asks for all of them."""
+
+    def __init__(self, source):
+        self.source = source
+        self.pid = os.getpid()
+        self.ready = queue.SimpleQueue()
+        self.closed = False
+        self.over = threading.Event()
+        self.loop = self.taken = None
+
+    async def run(self):
+        self.loop, self.taken = asyncio.get_running_loop(), asyncio.Event()
+        step = self.source.__anext__()
+        try:
+            while not self.closed:
+                try:
+                    item = await step
+                except StopAsyncIteration:
+                    return
+                if os.getpid() != self.pid:
+                    leave()
+                try:
+                    self.taken.clear()
+                    self.ready.put((item,))
+                    await self.taken.wait()
+                except asyncio.CancelledError as cancelled:
+                    if not hasattr(self.source, "athrow"):
+                        raise
+                    step = self.source.athrow(cancelled)  # a timeout or scope of the generator's own learns of it
+                else:
+                    step = self.source.__anext__()
+        finally:
+            try:
+                if hasattr(self.source, "aclose"):
+                    await self.source.aclose()
+            finally:
+                self.over.set()
+
+    def take(self, future):
+        """Yields the items in the thread that calls; what the task raises is raised here."""
+        future.add_done_callback(lambda _: self.ready.put(None))
+        for (item,) in iter(self.ready.get, None):
+            yield item
+            self.loop.call_soon_threadsafe(self.taken.set)
+        future.result()
+
+    def close(self, future):
+        """Ends the task, and waits until its source is closed."""
+        self.closed = True
+        future.cancel()
+        if self.taken is not None:
+            self.loop.call_soon_threadsafe(self.taken.set)
+            self.over.wait()
 
 
 class Service:
@@ -80,6 +152,10 @@ class Service:
         self.tracebacks = bool(spec.get("tracebacks"))
         self.arrays = bool(spec.get("arrays"))
         self.loop = Loop()
+        self.pid = os.getpid()
+
+    def forked(self):
+        return os.getpid() != self.pid
 
 
 class Connection:
@@ -115,22 +191,20 @@ class Connection:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.thread), ctypes.py_object(CallCancelled))
 
     def answer(self, meta, body):
+        """Whatever happens, there is an answer, unless the caller is gone."""
         function = self.service.functions.get(meta["function"])
         if function is None:
             self.fail(404, {"type": "UnknownFunction", "message": f"no function {meta['function']} is exposed"})
             return
         try:
-            positional, keywords = function.binder.bind(parse(body))
-        except arguments.BadArguments as error:
-            self.fail(400, {"type": "TypeError", "message": str(error), "bases": ["TypeError"]})
-            return
-        except (ValueError, TypeError, RecursionError) as error:
-            self.fail(400, {"type": "BadRequest", "message": f"{function.name}: {error}", "bases": ["ValueError"]})
-            return
-        try:
-            self.service.context.copy().run(self.run, function, positional, keywords, meta)
+            self.service.context.copy().run(self.run, function, body, meta)
         except CallCancelled:
             raise
+        except arguments.BadArguments as error:
+            self.fail(400, {"type": "TypeError", "message": errors.cut(str(error)), "bases": ["TypeError"]})
+        except values.Malformed as error:
+            message = f"{function.name}: {errors.cut(str(error))}"
+            self.fail(400, {"type": "BadRequest", "message": message, "bases": ["ValueError"]})
         except (wire.Closed, BrokenPipeError, ConnectionResetError):
             if self.gone():
                 raise
@@ -155,7 +229,10 @@ class Connection:
                 raise CallCancelled
             self.running = running
 
-    def run(self, function, positional, keywords, meta):
+    def run(self, function, body, meta):
+        self.mark(True)
+        positional, keywords = function.binder.bind(body, meta["arguments"] == "tagged")
+        self.mark(False)
         if function.turn is None:
             self.invoke(function, positional, keywords, meta)
             return
@@ -173,47 +250,49 @@ class Connection:
         result = function.target(*positional, **keywords)
         if inspect.iscoroutine(result):
             result = self.wait(result)
-        if function.stream:
-            self.stream(function, result, meta)
-            return
+        if hasattr(result, "__aiter__") and hasattr(result, "__anext__"):
+            result = self.drain(result)
         if isinstance(result, collections.abc.Iterator):
+            if function.stream:
+                self.stream(function, result, meta)
+                return
             result = list(result)
         data = self.encode(function, "result", result, meta)
-        wire.send_frame(self.sock, wire.RESULT, b'{"result":' + data + b"}")
+        self.send(wire.RESULT, b'{"result":' + data + b"}")
 
     def stream(self, function, items, meta):
-        if hasattr(items, "__aiter__"):
-            items = self.drain(items.__aiter__())
         try:
             for index, item in enumerate(items):
                 data = self.encode(function, f"item {index}", item, meta)
-                wire.send_frame(self.sock, wire.ITEM, b'{"item":' + data + b"}\n")
+                self.send(wire.ITEM, b'{"item":' + data + b"}\n")
         finally:
             close = getattr(items, "close", None)
             if close is not None:
                 close()
-        wire.send_frame(self.sock, wire.DONE, b'{"done":true}\n')
+        self.send(wire.DONE, b'{"done":true}\n')
 
-    def drain(self, items):
-        try:
-            while True:
-                try:
-                    item = self.wait(step(items))
-                except StopAsyncIteration:
-                    return
-                yield item
-        finally:
-            if hasattr(items, "aclose"):
-                self.wait(items.aclose())
+    def drain(self, source):
+        items = Items(source)
+        with self.entrusted(items.run()) as future:
+            try:
+                yield from items.take(future)
+            finally:
+                items.close(future)
 
     def wait(self, coroutine):
-        with self.lock:  # from here on, the future is what gets cancelled
+        with self.entrusted(coroutine) as future:
+            return future.result()
+
+    @contextlib.contextmanager
+    def entrusted(self, coroutine):
+        """Has the event loop run a coroutine; meanwhile its future is what a cancellation strikes."""
+        with self.lock:
             if self.cancelled:
                 coroutine.close()
                 raise CallCancelled
             self.future = future = self.service.loop.submit(coroutine)
         try:
-            return future.result()
+            yield future
         finally:
             with self.lock:
                 self.future = None
@@ -226,16 +305,38 @@ class Connection:
 
     def report(self, error):
         """The traceback goes to the log, type and message to the caller."""
+        if self.service.forked():
+            leave(error)
         self.mark(True)
-        shown = interface.trace(error)
-        tell(shown)
-        answer = {"type": type(error).__name__, "message": interface.text(error), "bases": bases(error)}
-        if self.service.tracebacks:
-            answer["traceback"] = shown
+        try:
+            shown = interface.trace(error)
+            tell(shown)
+            answer = errors.answer(error, shown if self.service.tracebacks else "")
+        except CallCancelled:
+            raise
+        except BaseException as failed:  # of what the exception's own class does
+            answer = {"type": type(error).__name__, "message": f"<cannot be told: {type(failed).__name__}>", "bases": []}
         self.fail(500, answer)
 
     def fail(self, status, answer):
-        wire.send_frame(self.sock, wire.ERROR, json.dumps({"status": status, "error": answer}).encode("ascii"))
+        self.send(wire.ERROR, json.dumps({"status": status, "error": answer}).encode("ascii"))
+
+    def send(self, kind, payload):
+        if self.service.forked():
+            leave()
+        wire.send_frame(self.sock, kind, payload)
+
+
+def leave(error=None):
+    """Ends a process that a function forked and that came back from the function: its parent alone answers."""
+    status = 0
+    if isinstance(error, SystemExit):
+        status = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+    elif error is not None:
+        status = 1
+        tell(interface.trace(error))
+    finish_output()
+    os._exit(status & 0xFF)
 
 
 def tell(text):
@@ -246,26 +347,10 @@ def tell(text):
         pass  # it was closed
 
 
-async def step(items):
-    return await items.__anext__()
-
-
-def parse(body):
-    given = values.loads(body)
-    if not isinstance(given, dict):
-        raise ValueError("a call takes one JSON object of arguments")
-    return given
-
-
-def bases(error):
-    """The builtin exceptions that this one is, nearest first."""
-    found = [base.__name__ for base in type(error).__mro__ if getattr(builtins, base.__name__, None) is base]
-    return [name for name in found if name not in ("Exception", "BaseException", "object")]
-
-
 class Worker:
     def __init__(self, control):
         self.control = control
+        self.folder = ""
         self.service = None
         self.connections = {}
 
@@ -278,6 +363,7 @@ class Worker:
         except OSError:
             data = b""
         if not data:
+            shutil.rmtree(self.folder, ignore_errors=True)
             os.killpg(0, signal.SIGKILL)
         kind, number = wire.CONTROL.unpack(data)
         return kind, number, socket.socket(fileno=fds[0]) if fds else None
@@ -285,6 +371,8 @@ class Worker:
     def run(self):
         _, _, sock = self.receive()
         spec, _ = wire.receive_request(sock)
+        self.folder = spec["folder"]
+        sys.path.append(self.folder)
         sys.path[:0] = ([spec["dir"]] if spec.get("dir") else []) + list(spec.get("python_path") or [])
         watcher = threading.Thread(target=self.watch, name="control", daemon=True)
         watcher.start()
