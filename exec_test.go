@@ -245,7 +245,8 @@ func processes(t *testing.T, sandbox *seer.Sandbox, mark string) int {
 func TestCancelKillsEverythingTheCommandStarted(t *testing.T) { // D20
 	sandbox := startSandbox(t, seer.SandboxConfig{})
 	const mark = "86399.25" // an odd number of seconds, to know the sleeps by
-	const tree = `sleep 86399.25 & (setsid sleep 86399.25 &) ; (nohup sh -c "sleep 86399.25; :" >/dev/null 2>&1 &); echo up; sleep 86399.25`
+	const tree = `sleep 86399.25 & (setsid sleep 86399.25 &) ; (nohup sh -c "sleep 86399.25; :" >/dev/null 2>&1 &)` +
+		`; (env -i setsid sleep 86399.25 &); setpriv --reuid 65534 --regid 65534 --clear-groups env -i setsid sh -c "sleep 86399.25 & :" & echo up; sleep 86399.25`
 
 	t.Run("deadline", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
@@ -273,6 +274,14 @@ func TestCancelKillsEverythingTheCommandStarted(t *testing.T) { // D20
 		assert.NotErrorIs(t, err, context.DeadlineExceeded)
 		assert.Zero(t, processes(t, sandbox, mark))
 		require.NoError(t, stdout.Close())
+	})
+
+	t.Run("deadline after the command's own end", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
+		defer cancel()
+		_, err := sandbox.Exec(ctx, "(env -i setsid sleep 86399.25 &)")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Zero(t, processes(t, sandbox, mark))
 	})
 
 	t.Run("Kill", func(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/uuid"
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
+	"google.golang.org/grpc/metadata"
 )
 
 const (
@@ -234,10 +235,16 @@ func (p *Process) abort(cause error) {
 	p.cutting.Do(func() {
 		defer close(p.cut)
 		p.cancel(cause)
-		if p.short || p.result.Load() != nil || !p.sandbox.begin() {
+		if p.short || !p.sandbox.begin() {
 			return
 		}
 		defer p.sandbox.done()
+		if p.result.Load() != nil { // it has ended itself, but somebody waits for the output of what it left
+			if !p.closed.Load() {
+				p.gone(p.sandbox.life)
+			}
+			return
+		}
 		if err := p.killBounded(); err != nil {
 			p.sandbox.client.log.Warn("command may still run", "sandbox", p.sandbox.id, "error", err)
 		}
@@ -359,11 +366,17 @@ func (p *Process) killBounded() error {
 // just becoming another program has no mark for a moment.
 func (p *Process) kill(ctx context.Context) error {
 	for try := 1; ; try++ {
-		if err := p.sandbox.kill(ctx, p.marker); err != nil || try == killTries || p.gone(ctx) {
+		err := p.sandbox.kill(ctx, p.marker)
+		// A local server does it also where programs inside cannot.
+		if gone := p.gone(ctx); err != nil || gone || try == killTries {
 			return err
 		}
 	}
 }
+
+// killHeader asks a local server to kill what the command left as well: what
+// has shed its mark, parents, session and user. Modal has no such call.
+const killHeader = "seer-kill-exec"
 
 // gone reports whether the server has seen the command end, or knows of none.
 func (p *Process) gone(ctx context.Context) bool {
@@ -371,6 +384,9 @@ func (p *Process) gone(ctx context.Context) bool {
 	defer cancel()
 	message := pb.TaskExecWaitRequest_builder{TaskId: p.task.id, ExecId: p.id}.Build()
 	err := p.attempt("kill command").do(soon, func(ctx context.Context, router pb.TaskCommandRouterClient) error {
+		if p.sandbox.client.local {
+			ctx = metadata.AppendToOutgoingContext(ctx, killHeader, "yes")
+		}
 		_, err := router.TaskExecWait(ctx, message)
 		return err
 	})

@@ -312,6 +312,9 @@ func (s *Server) TaskExecWait(ctx context.Context, r *pb.TaskExecWaitRequest) (*
 	if err != nil {
 		return nil, err
 	}
+	if err := e.killLeftovers(ctx); err != nil {
+		return nil, e.sandbox.answer("wait for command", err)
+	}
 	select {
 	case <-e.done:
 	case <-ctx.Done():
