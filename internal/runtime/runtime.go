@@ -229,6 +229,8 @@ func (s ExitStatus) String() string {
 // Files is file access from outside the sandbox's processes. Errors are
 // *fs.PathError with the syscall's error inside, so errors.Is with fs.ErrNotExist and so on works.
 type Files interface {
+	// OpenFile opens a regular file or a directory; pipes, sockets and devices are
+	// errors.ErrUnsupported.
 	OpenFile(ctx context.Context, path string, flag int, perm fs.FileMode) (File, error)
 	Mkdir(ctx context.Context, path string, parents bool) error
 	Remove(ctx context.Context, path string, recursive bool) error

@@ -83,10 +83,6 @@ func (s *sandbox) run(ctx context.Context, args, env []string, log io.Writer) (r
 		return runtime.ExitStatus{}, err
 	}
 	defer func() { _ = read.Close() }()
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return runtime.ExitStatus{}, errors.Join(err, write.Close())
-	}
 	kills := s.group.outOfMemory()
 	cmd := guest.Command{
 		Args: args,
@@ -94,8 +90,8 @@ func (s *sandbox) run(ctx context.Context, args, env []string, log io.Writer) (r
 		Dir:  s.workdir(),
 		User: s.image.Config.User,
 	}
-	p, _, err := s.guest.Exec(ctx, cmd, null, write, write)
-	_, _ = null.Close(), write.Close()
+	p, _, err := s.guest.Exec(ctx, cmd, nil, write, write)
+	_ = write.Close()
 	if err != nil {
 		return runtime.ExitStatus{}, err
 	}

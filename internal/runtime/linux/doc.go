@@ -3,6 +3,7 @@
 // pulled image, with a network that ends in this process. It needs no daemon
 // and no root.
 //
-// A program that imports it executes itself again as the first process of each
-// sandbox; see package guest.
+// A program that imports it executes itself again: as the first process of each
+// sandbox, see package guest, and once as the process that makes their mounts,
+// see package mounter.
 package linux

@@ -35,6 +35,10 @@ func TestMain(m *testing.M) {
 		seekKey()
 		return
 	}
+	if len(os.Args) > 1 && os.Args[1] == holdArgument {
+		hold()
+		return
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		if dir, err := stateDir(); err != nil || tree.Remove(dir) != nil {
 			code = max(code, 1)

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/guest"
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/mounter"
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/network"
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/tree"
 )
@@ -33,18 +34,17 @@ func Probe(ctx context.Context, dir string) (err error) {
 		return fmt.Errorf("probe: %w", err)
 	}
 	defer func() { err = errors.Join(err, tree.Remove(work)) }()
-	for _, sub := range []string{"lower/usr", "upper", "work", "root"} {
+	for _, sub := range []string{"lower/usr", "upper", "work"} {
 		if err := os.MkdirAll(filepath.Join(work, sub), 0o755); err != nil {
 			return fmt.Errorf("probe: %w", err)
 		}
 	}
-	g, far, err := guest.Start(ctx, guest.Config{
-		Dir:        work,
-		Root:       guest.Overlay{Target: "/", Lower: []string{"lower"}, Upper: "upper", Work: "work"},
-		Scratch:    "root",
-		Hostname:   "probe",
-		Resolver:   network.GatewayIP,
-		Privileges: privilegesHere(),
+	var m mounter.Mounter
+	defer m.Close()
+	g, far, err := guest.Start(ctx, &m, guest.Config{
+		Dir:      work,
+		Overlays: []mounter.Overlay{{Target: "/", Lower: []string{"lower"}, Upper: "upper", Work: "work"}},
+		Settings: guest.Settings{Hostname: "probe", Resolver: network.GatewayIP, Privileges: privilegesHere()},
 	}, guest.Group{})
 	if err != nil {
 		return explain(err, observe(work))

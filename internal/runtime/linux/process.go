@@ -89,17 +89,13 @@ func (p *process) connect(ctx context.Context, cmd guest.Command, spec runtime.E
 	var theirs, ours []*os.File
 	fail := func(err error) error {
 		for _, f := range append(theirs, ours...) {
-			_ = f.Close()
+			_ = f.Close() // a nil one says so
 		}
 		return err
 	}
 	for i, discard := range []bool{false, spec.DiscardStdout, spec.DiscardStderr} {
 		if discard {
-			null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-			if err != nil {
-				return fail(err)
-			}
-			theirs, ours = append(theirs, null), append(ours, nil)
+			theirs, ours = append(theirs, nil), append(ours, nil)
 			continue
 		}
 		read, write, err := pipe(i == 0)

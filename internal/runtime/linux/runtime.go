@@ -15,6 +15,7 @@ import (
 	"github.com/ajobi-uhc/seer-go/internal/runtime"
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/guest"
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/layers"
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/mounter"
 )
 
 // Config configures New.
@@ -41,6 +42,7 @@ type Runtime struct {
 	store      *layers.Store
 	privileges guest.Privileges
 	cgroups    *cgroups
+	mounter    mounter.Mounter
 
 	building sync.Mutex // one image of a reference at a time
 
@@ -56,7 +58,7 @@ type Runtime struct {
 var _ runtime.Runtime = (*Runtime)(nil)
 
 // New opens the directory and removes what programs left there that ended
-// without doing so. It starts nothing.
+// without doing so. It starts no sandbox.
 func New(cfg Config) (*Runtime, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -71,7 +73,7 @@ func New(cfg Config) (*Runtime, error) {
 		cfg.Logger.Warn("remove control groups of an ended program", slog.Any("cause", err))
 	}
 	alive, cancel := context.WithCancel(context.Background())
-	return &Runtime{
+	r := &Runtime{
 		alive:      alive,
 		cancel:     cancel,
 		cfg:        cfg,
@@ -80,7 +82,9 @@ func New(cfg Config) (*Runtime, error) {
 		privileges: privileges,
 		cgroups:    groups,
 		sandboxes:  map[string]*sandbox{},
-	}, nil
+	}
+	go r.mounter.Begin() // while whoever wants a sandbox still makes up its image
+	return r, nil
 }
 
 // privilegesHere says what sandboxes can be given on this machine.
@@ -168,6 +172,7 @@ func (r *Runtime) Close() error {
 		<-s.done
 		errs = append(errs, s.err)
 	}
+	r.mounter.Close()
 	r.store.Close()
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close runtime: %w", err)

@@ -13,6 +13,7 @@ import (
 	"github.com/ajobi-uhc/seer-go/internal/runtime"
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/guest"
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/layers"
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/mounter"
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/network"
 )
 
@@ -71,16 +72,16 @@ func (r *Runtime) raise(ctx context.Context, spec runtime.Spec, img layers.Image
 func (s *sandbox) begin(ctx context.Context) error {
 	r := s.runtime
 	cfg := guest.Config{
-		Dir:        r.store.Dir(),
-		Root:       s.files.Overlays[0],
-		Within:     s.files.Overlays[1:],
-		Scratch:    s.files.Scratch(),
-		Hostname:   hostname(s.spec.ID),
-		Hosts:      []string{network.HostIP + "\t" + network.HostName},
-		Resolver:   network.GatewayIP,
-		Privileges: r.privileges,
-		Nesting:    s.spec.Docker,
-		NoSetID:    len(s.spec.Dirs) > 0,
+		Dir:      r.store.Dir(),
+		Overlays: s.files.Overlays,
+		Settings: guest.Settings{
+			Hostname:   hostname(s.spec.ID),
+			Hosts:      []string{network.HostIP + "\t" + network.HostName},
+			Resolver:   network.GatewayIP,
+			Privileges: r.privileges,
+			Nesting:    s.spec.Docker,
+			NoSetID:    len(s.spec.Dirs) > 0,
+		},
 	}
 	binds, err := s.binds()
 	if err != nil {
@@ -96,7 +97,7 @@ func (s *sandbox) begin(ctx context.Context) error {
 		return err
 	}
 	var far int
-	s.guest, far, err = guest.Start(ctx, cfg, group)
+	s.guest, far, err = guest.Start(ctx, &r.mounter, cfg, group)
 	if group.Unified != nil {
 		err = errors.Join(err, group.Unified.Close())
 	}
@@ -119,8 +120,8 @@ func (r *Runtime) policy(n runtime.Network) network.Policy {
 	return network.Policy{Blocked: n.Blocked, Allow: n.Allow, Private: n.Private, Hosts: r.cfg.AllowHosts}
 }
 
-func (s *sandbox) binds() ([]guest.Bind, error) {
-	var binds []guest.Bind
+func (s *sandbox) binds() ([]mounter.Bind, error) {
+	var binds []mounter.Bind
 	for _, v := range s.spec.Volumes {
 		dir, err := s.runtime.store.Volume(v.Volume)
 		if err != nil {
@@ -129,13 +130,13 @@ func (s *sandbox) binds() ([]guest.Bind, error) {
 		if !mountable(v.Path) {
 			return nil, fmt.Errorf("mount volume %s: %q is no place for it", v.Volume, v.Path)
 		}
-		binds = append(binds, guest.Bind{Source: dir, Target: filepath.Clean(v.Path), ReadOnly: v.ReadOnly})
+		binds = append(binds, mounter.Bind{Source: dir, Target: filepath.Clean(v.Path), ReadOnly: v.ReadOnly})
 	}
 	for _, d := range s.spec.Dirs {
 		if !filepath.IsAbs(d.Source) || !mountable(d.Path) {
 			return nil, fmt.Errorf("mount directory %s: %q is no place for it", d.Source, d.Path)
 		}
-		binds = append(binds, guest.Bind{Source: d.Source, Target: filepath.Clean(d.Path)})
+		binds = append(binds, mounter.Bind{Source: d.Source, Target: filepath.Clean(d.Path)})
 	}
 	if s.spec.Docker {
 		_, own, err := s.files.Mount(nil, "/var/lib/docker")

@@ -9,6 +9,12 @@ import (
 	"io/fs"
 	"net"
 	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/mounter"
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/self"
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/tree"
 )
 
 // Dial connects to a TCP port from inside the sandbox.
@@ -30,7 +36,7 @@ func (g *Guest) Dial(ctx context.Context, port uint16) (*net.TCPConn, error) {
 	return tcp, nil
 }
 
-// OpenFile opens a file as root of the sandbox.
+// OpenFile opens a regular file or a directory as root of the sandbox.
 func (g *Guest) OpenFile(ctx context.Context, path string, flag int, perm fs.FileMode) (*os.File, error) {
 	fd, err := g.descriptor(ctx, request{File: &fileRequest{Op: "open", Path: path, Flag: flag, Perm: perm}})
 	if err != nil {
@@ -75,22 +81,57 @@ func (g *Guest) Stat(ctx context.Context, path string) (fs.FileInfo, error) {
 }
 
 // Mount puts overlays and binds into the running sandbox.
-func (g *Guest) Mount(ctx context.Context, overlays []Overlay, binds []Bind) error {
-	_, _, err := g.call(ctx, request{Mount: &mountRequest{Overlays: overlays, Binds: binds}})
+func (g *Guest) Mount(ctx context.Context, overlays []mounter.Overlay, binds []mounter.Bind) error {
+	fds, err := g.mounter.Mount(ctx, mounter.Request{Dir: g.dir, Overlays: overlays, Binds: binds})
+	if err != nil {
+		return err
+	}
+	defer self.CloseAll(fds)
+	_, _, err = g.call(ctx, request{Mount: &mountRequest{Targets: targets(overlays, binds)}}, fds...)
 	return err
 }
 
 // CopyLayer copies an overlay's upper directory, while it is in use, into an
 // empty directory.
 func (g *Guest) CopyLayer(ctx context.Context, dst, upper *os.File) error {
-	_, _, err := g.call(ctx, request{Copy: &copyRequest{}}, int(dst.Fd()), int(upper.Fd()))
-	return err
+	return g.copy(ctx, dst, upper, tree.Layer)
 }
 
 // CopyTree copies a directory of the sandbox into an empty one of the host.
 func (g *Guest) CopyTree(ctx context.Context, dst *os.File, path string) error {
-	_, _, err := g.call(ctx, request{Copy: &copyRequest{Path: path}}, int(dst.Fd()))
-	return err
+	fd, err := g.descriptor(ctx, request{File: &fileRequest{Op: "open", Path: path, Flag: os.O_RDONLY | unix.O_DIRECTORY}})
+	if err != nil {
+		return err
+	}
+	src := os.NewFile(uintptr(fd), path)
+	defer func() { _ = src.Close() }()
+	return g.copy(ctx, dst, src, tree.Plain)
+}
+
+// copy copies what the sandbox has while it lives: what goes away with it would
+// be missing.
+func (g *Guest) copy(ctx context.Context, dst, src *os.File, kind tree.Kind) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	defer func() {
+		cancel(nil)
+		<-watched
+	}()
+	go func() {
+		defer close(watched)
+		select {
+		case <-g.Done():
+			cancel(ErrGone)
+		case <-ctx.Done():
+		}
+	}()
+	err := g.mounter.Copy(ctx, dst, src, kind)
+	select {
+	case <-g.Done():
+		return ErrGone
+	default:
+		return err
+	}
 }
 
 func (g *Guest) file(ctx context.Context, r fileRequest) ([]fs.FileInfo, error) {
@@ -103,17 +144,4 @@ func (g *Guest) file(ctx context.Context, r fileRequest) ([]fs.FileInfo, error) 
 		infos[i] = info
 	}
 	return infos, nil
-}
-
-// descriptor makes a call that is answered with one descriptor.
-func (g *Guest) descriptor(ctx context.Context, r request) (int, error) {
-	_, fds, err := g.call(ctx, r)
-	if err != nil {
-		return -1, err
-	}
-	if len(fds) != 1 {
-		closeAll(fds)
-		return -1, fmt.Errorf("answer with %d descriptors", len(fds))
-	}
-	return fds[0], nil
 }

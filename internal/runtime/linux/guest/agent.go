@@ -9,59 +9,75 @@ import (
 	"net"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/self"
 )
 
 // agent answers the host.
 type agent struct {
+	places   places
+	noSetID  bool
 	spawner  *spawner
-	mounter  *mounter
+	lookups  *threads
 	sessions *sessions
+}
+
+// bootRequest comes with the mounts: those of the targets, then the devices.
+type bootRequest struct {
+	Settings
+	Targets []string
 }
 
 // boot serves the first conversation, which sets the sandbox up.
 func boot(control *net.UnixConn) (*agent, error) {
-	c, err := accept(control)
+	c, err := self.Accept(control)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = c.Close() }()
 	var r request
-	if _, err := c.receive(&r); err != nil {
+	fds, err := c.Receive(&r)
+	if err != nil {
+		self.CloseAll(fds)
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	if r.Boot == nil {
+	if r.Boot == nil || len(fds) != len(r.Boot.Targets)+len(devices) {
+		self.CloseAll(fds)
 		return nil, errors.New("read configuration: something else came first")
 	}
-	a, network, err := newAgent(r.Boot)
+	a, network, err := newAgent(r.Boot, fds)
 	if err != nil {
-		return nil, errors.Join(err, c.send(answer{Failure: newFailure(err)}))
+		return nil, errors.Join(err, c.Send(answer{Result: self.Fail(err)}))
 	}
 	defer func() { _ = unix.Close(network) }()
-	return a, c.send(answer{}, network)
+	return a, c.Send(answer{}, network)
 }
 
-func newAgent(cfg *Config) (*agent, int, error) {
-	m, err := newMounter(cfg.Dir)
+func newAgent(r *bootRequest, mounts []int) (*agent, int, error) {
+	places, network, err := setUp(r, mounts)
 	if err != nil {
 		return nil, -1, err
 	}
-	network, err := setUp(m, cfg)
-	if err != nil {
-		return nil, -1, err
-	}
-	s, err := newSpawner(cfg)
+	s, err := newSpawner(places, &r.Settings)
 	if err == nil {
-		err = shieldKernel(cfg.Privileges)
+		err = places.shieldKernel(r.Privileges)
 	}
 	if err != nil {
 		return nil, -1, errors.Join(err, unix.Close(network))
 	}
-	return &agent{spawner: s, mounter: m, sessions: newSessions()}, network, nil
+	a := &agent{
+		places:   places,
+		noSetID:  r.NoSetID,
+		spawner:  s,
+		lookups:  newThreads(places.root, &r.Settings),
+		sessions: newSessions(places),
+	}
+	return a, network, nil
 }
 
 func (a *agent) serve(control *net.UnixConn) error {
 	for {
-		c, err := accept(control)
+		c, err := self.Accept(control)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -76,10 +92,10 @@ func (a *agent) serve(control *net.UnixConn) error {
 }
 
 // converse serves one conversation. The host knows by its end if it broke.
-func (a *agent) converse(c conversation) {
+func (a *agent) converse(c self.Conversation) {
 	var r request
-	fds, err := c.receive(&r)
-	defer func() { closeAll(fds) }()
+	fds, err := c.Receive(&r)
+	defer func() { self.CloseAll(fds) }()
 	if err != nil {
 		return
 	}
@@ -93,15 +109,15 @@ func (a *agent) converse(c conversation) {
 	case r.Dial != nil:
 		err = dial(c, r.Dial)
 	case r.File != nil:
-		err = serveFile(c, r.File)
+		err = a.serveFile(c, r.File)
 	case r.Mount != nil:
-		err = a.mount(c, r.Mount)
-	case r.Copy != nil:
-		err = copyTree(c, r.Copy, fds)
+		mounts := fds
+		fds = nil // attached
+		err = a.mount(c, r.Mount, mounts)
 	default:
 		err = unix.EOPNOTSUPP
 	}
 	if err != nil {
-		_ = c.send(answer{Failure: newFailure(err)})
+		_ = c.Send(answer{Result: self.Fail(err)})
 	}
 }

@@ -2,18 +2,22 @@
 
 package guest
 
+import "github.com/ajobi-uhc/seer-go/internal/runtime/linux/mounter"
+
 // Config describes the sandbox that Start makes.
 type Config struct {
-	// Dir is the absolute path below which the relative paths of the other
-	// fields lie. Mount tables inside the sandbox show the relative ones only.
+	// Dir is the absolute path below which the relative paths of the overlays
+	// and binds lie. Mount tables inside the sandbox show the relative ones only.
 	Dir string
-	// Root is the first overlay, mounted at /; the others lie inside it.
-	Root   Overlay
-	Within []Overlay
-	// Scratch is an empty directory to assemble the root on.
-	Scratch string
-	Binds   []Bind
+	// Overlays begin with the one that is mounted at /; the others lie inside it.
+	Overlays []mounter.Overlay
+	Binds    []mounter.Bind
 
+	Settings
+}
+
+// Settings are what the first process is told of a sandbox: nothing of the host.
+type Settings struct {
 	Hostname string
 	// Hosts are lines for /etc/hosts, Resolver the address of the name server.
 	Hosts    []string
@@ -42,20 +46,6 @@ const (
 	Host
 )
 
-// Overlay is one overlay mount.
-type Overlay struct {
-	Target      string   // absolute, in the sandbox
-	Lower       []string // topmost first
-	Upper, Work string
-}
-
-// Bind shows a directory of the host inside the sandbox.
-type Bind struct {
-	Source   string
-	Target   string // absolute, in the sandbox
-	ReadOnly bool
-}
-
 // Limits hold for each process where no cgroup holds for all of them.
 type Limits struct {
 	Processes int64 // of the whole sandbox, for an unprivileged user; 0 = no limit
@@ -68,7 +58,7 @@ type Command struct {
 	Env      []string // complete
 	Dir      string   // "" = "/"
 	User     string   // "name", "uid", "name:group" or "uid:gid"; "" = root
-	Terminal *Size    // nil = the three descriptors that come along
+	Terminal *Size    // nil = the three files that come along
 }
 
 // Size is that of a terminal, in characters.

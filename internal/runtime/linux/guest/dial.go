@@ -10,12 +10,13 @@ import (
 	"time"
 
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/network"
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/self"
 )
 
 type dialRequest struct{ Port uint16 }
 
 // dial connects to a port from inside and passes the connection out.
-func dial(c conversation, r *dialRequest) error {
+func dial(c self.Conversation, r *dialRequest) error {
 	d := net.Dialer{Timeout: 10 * time.Second}
 	var conn net.Conn
 	var err error
@@ -38,5 +39,5 @@ func dial(c conversation, r *dialRequest) error {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	return c.send(answer{}, int(f.Fd()))
+	return c.Send(answer{}, int(f.Fd()))
 }

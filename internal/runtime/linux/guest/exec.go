@@ -11,6 +11,9 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/inroot"
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/self"
 )
 
 type killRequest struct {
@@ -18,11 +21,17 @@ type killRequest struct {
 	Signal  syscall.Signal
 }
 
+// execRequest comes with three files unless there is a terminal.
+type execRequest struct {
+	Command
+	Null []bool // of the three, which are not passed but /dev/null
+}
+
 // exec starts a process, answers with its number, and again when it has ended.
 // It closes stdio.
-func (a *agent) exec(c conversation, cmd *Command, stdio []int) error {
-	p, master, err := a.start(cmd, stdio)
-	closeAll(stdio)
+func (a *agent) exec(c self.Conversation, r *execRequest, stdio []int) error {
+	p, master, err := a.start(r, stdio)
+	self.CloseAll(stdio)
 	if err != nil {
 		return err
 	}
@@ -32,7 +41,7 @@ func (a *agent) exec(c conversation, cmd *Command, stdio []int) error {
 	if master != nil {
 		passed = append(passed, int(master.Fd()))
 	}
-	err = c.send(answer{Process: number}, passed...)
+	err = c.Send(answer{Process: number}, passed...)
 	if master != nil {
 		err = errors.Join(err, master.Close())
 	}
@@ -41,82 +50,101 @@ func (a *agent) exec(c conversation, cmd *Command, stdio []int) error {
 		return err
 	}
 	if status.Signaled() {
-		return c.send(exit{Signal: int(status.Signal())})
+		return c.Send(exit{Signal: int(status.Signal())})
 	}
-	return c.send(exit{Code: status.ExitStatus()})
+	return c.Send(exit{Code: status.ExitStatus()})
 }
 
-func (a *agent) start(cmd *Command, stdio []int) (*process, *os.File, error) {
-	if len(cmd.Args) == 0 {
+// found is what a command's words mean in the sandbox.
+type found struct {
+	dir        int    // descriptor of the path of its directory
+	program    string // absolute, or relative to the directory
+	credential *syscall.Credential
+}
+
+func (a *agent) start(r *execRequest, stdio []int) (*process, *os.File, error) {
+	if len(r.Args) == 0 {
 		return nil, nil, &os.PathError{Op: "exec", Path: "", Err: unix.EINVAL}
 	}
-	dir := cmd.Dir
-	if dir == "" {
-		dir = "/"
+	var f found
+	var err error
+	if started := a.lookups.do(func() { f, err = find(a.places.root, &r.Command) }); started != nil {
+		return nil, nil, started
 	}
-	if err := checkDir(dir); err != nil {
-		return nil, nil, err
-	}
-	path, err := lookPath(cmd.Args[0], dir, cmd.Env)
 	if err != nil {
 		return nil, nil, err
 	}
-	credential, err := lookUser(cmd.User)
-	if err != nil {
-		return nil, nil, err
-	}
-	attr := &syscall.ProcAttr{Dir: dir, Env: cmd.Env, Sys: &syscall.SysProcAttr{Setsid: true, Credential: credential}}
-	if cmd.Terminal == nil {
-		for _, fd := range stdio {
-			attr.Files = append(attr.Files, uintptr(fd))
+	defer func() { _ = unix.Close(f.dir) }()
+	attr := &syscall.ProcAttr{Env: r.Env, Sys: &syscall.SysProcAttr{Setsid: true, Credential: f.credential}}
+	if r.Terminal == nil {
+		if attr.Files, err = a.places.standard(r.Null, stdio); err != nil {
+			return nil, nil, err
 		}
-		p, err := a.spawner.start(path, cmd.Args, attr)
+		p, err := a.spawner.start(f.dir, f.program, r.Args, attr)
 		return p, nil, err
 	}
-	master, slave, err := openTerminal(*cmd.Terminal)
+	master, slave, err := openTerminal(a.places.terminals, *r.Terminal)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer func() { _ = slave.Close() }()
 	attr.Files = []uintptr{slave.Fd(), slave.Fd(), slave.Fd()}
 	attr.Sys.Setctty = true
-	p, err := a.spawner.start(path, cmd.Args, attr)
+	p, err := a.spawner.start(f.dir, f.program, r.Args, attr)
 	if err != nil {
 		return nil, nil, errors.Join(err, master.Close())
 	}
 	return p, master, nil
 }
 
-func checkDir(dir string) error {
-	info, err := os.Stat(dir)
+// standard are the three files of a process.
+func (p places) standard(null []bool, passed []int) ([]uintptr, error) {
+	var files []uintptr
+	for _, n := range null {
+		switch {
+		case n:
+			files = append(files, uintptr(p.null))
+		case len(passed) == 0:
+			return nil, unix.EINVAL
+		default:
+			files, passed = append(files, uintptr(passed[0])), passed[1:]
+		}
+	}
+	return files, nil
+}
+
+func find(root inroot.Root, cmd *Command) (f found, err error) {
+	dir := cmd.Dir
+	if dir == "" {
+		dir = "/"
+	}
+	if f.dir, err = root.LookupDir(dir); err != nil {
+		return f, &os.PathError{Op: "chdir", Path: dir, Err: errors.Unwrap(err)}
+	}
+	if f.program, err = lookPath(root, cmd.Args[0], dir, cmd.Env); err == nil {
+		f.credential, err = lookUser(root, cmd.User)
+	}
 	if err != nil {
-		return &os.PathError{Op: "chdir", Path: dir, Err: errors.Unwrap(err)}
+		_ = unix.Close(f.dir)
 	}
-	if !info.IsDir() {
-		return &os.PathError{Op: "chdir", Path: dir, Err: unix.ENOTDIR}
-	}
-	return nil
+	return f, err
 }
 
 // lookPath finds a program as execvp does, in the PATH of its environment to be.
-func lookPath(name, dir string, env []string) (string, error) {
+func lookPath(root inroot.Root, name, dir string, env []string) (string, error) {
 	if strings.Contains(name, "/") {
-		path := name
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(dir, name)
-		}
-		if err := executable(path); err != nil {
+		if err := executable(root, dir, name); err != nil {
 			return "", &os.PathError{Op: "exec", Path: name, Err: err}
 		}
-		return path, nil
+		return name, nil
 	}
 	err := error(unix.ENOENT)
 	for _, d := range filepath.SplitList(variable(env, "PATH")) {
-		if !filepath.IsAbs(d) {
-			d = filepath.Join(dir, d)
+		if d == "" {
+			d = "."
 		}
-		path := filepath.Join(d, name)
-		switch e := executable(path); {
+		path := d + "/" + name
+		switch e := executable(root, dir, path); {
 		case e == nil:
 			return path, nil
 		case errors.Is(e, unix.EACCES):
@@ -126,8 +154,12 @@ func lookPath(name, dir string, env []string) (string, error) {
 	return "", &os.PathError{Op: "exec", Path: name, Err: err}
 }
 
-func executable(path string) error {
-	info, err := os.Stat(path)
+// executable looks at a program whose path may be relative to a directory.
+func executable(root inroot.Root, dir, path string) error {
+	if !filepath.IsAbs(path) {
+		path = dir + "/" + path
+	}
+	info, err := root.Stat(path)
 	switch {
 	case err != nil:
 		return errors.Unwrap(err)
@@ -148,13 +180,13 @@ func variable(env []string, name string) string {
 	return ""
 }
 
-func (a *agent) kill(c conversation, r *killRequest) error {
+func (a *agent) kill(c self.Conversation, r *killRequest) error {
 	if r.Process == 0 {
 		// Every process but this one.
 		if err := syscall.Kill(-1, r.Signal); err != nil && !errors.Is(err, unix.ESRCH) {
 			return fmt.Errorf("kill processes: %w", err)
 		}
-		return c.send(answer{})
+		return c.Send(answer{})
 	}
 	if p := a.sessions.hold(r.Process); p != nil {
 		defer a.sessions.letGo(p)
@@ -162,5 +194,5 @@ func (a *agent) kill(c conversation, r *killRequest) error {
 			return err
 		}
 	}
-	return c.send(answer{})
+	return c.Send(answer{})
 }

@@ -3,14 +3,14 @@
 package guest
 
 import (
-	"errors"
 	"io/fs"
-	"os"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/inroot"
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/self"
 )
 
 // fileRequest is one call on the sandbox's files.
@@ -23,111 +23,83 @@ type fileRequest struct {
 	Target string // of a symbolic link
 }
 
-func serveFile(c conversation, r *fileRequest) error {
+func (a *agent) serveFile(c self.Conversation, r *fileRequest) error {
 	if !strings.HasPrefix(r.Path, "/") {
 		return &fs.PathError{Op: r.Op, Path: r.Path, Err: unix.EINVAL}
 	}
-	var infos []fileInfo
+	var out answer
+	var opened []int
 	var err error
+	if a.noSetID {
+		r.Perm &^= fs.ModeSetuid | fs.ModeSetgid
+	}
+	if started := a.lookups.do(func() { out.Infos, opened, err = a.places.file(r) }); started != nil {
+		return started
+	}
+	defer self.CloseAll(opened)
+	if err != nil {
+		return err
+	}
+	return c.Send(out, opened...)
+}
+
+func (p places) file(r *fileRequest) (infos []inroot.Info, opened []int, err error) {
 	switch r.Op {
 	case "open":
-		return openFile(c, r)
-	case "mkdir":
-		err = makeDir(r)
-	case "remove":
-		err = remove(r)
-	case "symlink":
-		err = symlink(r)
-	case "readdir":
-		infos, err = readDir(r.Path)
-	case "stat":
-		var info fs.FileInfo
-		if info, err = os.Stat(r.Path); err == nil {
-			infos = []fileInfo{newFileInfo(info)}
+		var fd int
+		if fd, err = p.root.Open(r.Path, r.Flag, r.Perm); err == nil {
+			opened = []int{fd}
+			err = p.refuseOwn(fd, r.Path)
 		}
+	case "mkdir":
+		err = p.makeDir(r)
+	case "remove":
+		err = p.root.Remove(r.Path, r.All)
+	case "symlink":
+		err = p.root.Symlink(r.Target, r.Path)
+	case "readdir":
+		infos, err = p.root.ReadDir(r.Path)
+	case "stat":
+		var info inroot.Info
+		info, err = p.root.Stat(r.Path)
+		infos = []inroot.Info{info}
 	default:
 		err = &fs.PathError{Op: r.Op, Path: r.Path, Err: unix.EOPNOTSUPP}
 	}
-	if err != nil {
-		return err
-	}
-	return c.send(answer{Infos: infos})
+	return infos, opened, err
 }
 
-func openFile(c conversation, r *fileRequest) error {
-	f, err := os.OpenFile(r.Path, r.Flag, r.Perm)
-	if err != nil {
-		return err
+func (p places) makeDir(r *fileRequest) error {
+	if !r.All {
+		return p.root.Mkdir(r.Path)
 	}
-	defer func() { _ = f.Close() }()
-	if err := refuseOwn(f, r.Path); err != nil {
-		return err
-	}
-	return c.send(answer{}, int(f.Fd()))
+	fd, err := p.root.MkdirAll(r.Path)
+	self.CloseAll([]int{fd})
+	return err
 }
 
 // refuseOwn refuses this process's own files of /proc, to which a symbolic
-// link from inside may lead.
-func refuseOwn(f *os.File, path string) error {
+// link from inside may lead: the kernel lets every thread of a process open
+// those.
+func (p places) refuseOwn(fd int, path string) error {
+	refused := &fs.PathError{Op: "open", Path: path, Err: unix.EACCES}
 	var s unix.Statfs_t
-	if err := unix.Fstatfs(int(f.Fd()), &s); err != nil {
-		return &fs.PathError{Op: "open", Path: path, Err: err}
+	if err := unix.Fstatfs(fd, &s); err != nil {
+		return refused
 	}
 	if s.Type != unix.PROC_SUPER_MAGIC {
 		return nil
 	}
-	name, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(int(f.Fd())))
-	if err != nil || strings.HasPrefix(name, "/proc/1/") {
-		return &fs.PathError{Op: "open", Path: path, Err: unix.EACCES}
+	name, err := p.nameOf(fd)
+	if err != nil || name == "/proc/1" || strings.HasPrefix(name, "/proc/1/") {
+		return refused
 	}
 	return nil
 }
 
-func makeDir(r *fileRequest) error {
-	if r.All {
-		return os.MkdirAll(r.Path, 0o755)
-	}
-	return os.Mkdir(r.Path, 0o755)
-}
-
-func remove(r *fileRequest) error {
-	if !r.All {
-		return os.Remove(r.Path)
-	}
-	if _, err := os.Lstat(r.Path); err != nil {
-		return err
-	}
-	return os.RemoveAll(r.Path)
-}
-
-// symlink replaces a link or file of that name.
-func symlink(r *fileRequest) error {
-	if info, err := os.Lstat(r.Path); err == nil && !info.IsDir() {
-		if err := os.Remove(r.Path); err != nil {
-			return err
-		}
-	}
-	if err := os.Symlink(r.Target, r.Path); err != nil {
-		return &fs.PathError{Op: "symlink", Path: r.Path, Err: errors.Unwrap(err)}
-	}
-	return nil
-}
-
-func readDir(path string) ([]fileInfo, error) {
-	entries, err := os.ReadDir(path)
-	if err != nil {
-		return nil, err
-	}
-	infos := make([]fileInfo, 0, len(entries))
-	for _, e := range entries {
-		info, err := e.Info()
-		if errors.Is(err, syscall.ENOENT) {
-			continue // removed meanwhile
-		}
-		if err != nil {
-			return nil, err
-		}
-		infos = append(infos, newFileInfo(info))
-	}
-	return infos, nil
+// nameOf is what the kernel calls an open file.
+func (p places) nameOf(fd int) (string, error) {
+	name := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(int(p.proc), "self/fd/"+strconv.Itoa(fd), name)
+	return string(name[:max(n, 0)]), err
 }

@@ -12,7 +12,7 @@ import (
 // restrict takes from the calling thread, and from every process that it will
 // start, what nothing inside needs. Each step may need the rights that a later
 // one takes.
-func restrict(cfg *Config) error {
+func restrict(p places, cfg *Settings) error {
 	if err := leaveKeyring(); err != nil {
 		return err
 	}
@@ -20,12 +20,12 @@ func restrict(cfg *Config) error {
 		return fmt.Errorf("hide control groups of the host: %w", err)
 	}
 	if cfg.Privileges != Host {
-		if err := limitNamespaces(cfg.Nesting); err != nil {
+		if err := p.limitNamespaces(cfg.Nesting); err != nil {
 			return err
 		}
 	}
 	if !cfg.Nesting {
-		if err := confine(); err != nil {
+		if err := confine(p.root); err != nil {
 			return err
 		}
 	}

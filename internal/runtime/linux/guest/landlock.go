@@ -5,10 +5,11 @@ package guest
 import (
 	"errors"
 	"fmt"
-	"os"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/inroot"
 )
 
 // confine is a second wall behind the mounts: the calling thread and its
@@ -16,7 +17,7 @@ import (
 // whatever descriptor or link of another root they should come by. Programs
 // inside cannot mount then. A kernel without Landlock, or whose Landlock bars
 // moves between directories, goes without.
-func confine() error {
+func confine(root inroot.Root) error {
 	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 || version < 2 {
 		return nil
@@ -27,11 +28,6 @@ func confine() error {
 		return fmt.Errorf("make Landlock rules: %w", errno)
 	}
 	defer func() { _ = unix.Close(int(ruleset)) }()
-	root, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return &os.PathError{Op: "open", Path: "/", Err: err}
-	}
-	defer func() { _ = unix.Close(root) }()
 	beneath := unix.LandlockPathBeneathAttr{Allowed_access: attr.Handled_access_fs, Parent_fd: int32(root)}
 	_, _, errno = unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, ruleset, unix.LANDLOCK_RULE_PATH_BENEATH, uintptr(unsafe.Pointer(&beneath)), 0, 0, 0)
 	if errno != 0 {

@@ -5,7 +5,6 @@ package guest
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"syscall"
 	"time"
@@ -24,7 +23,7 @@ type mark struct {
 
 // newMark gives the calling thread's next children a mark of their own, with
 // what they keep for capabilities.
-func newMark(kept capabilities) (mark, error) {
+func (p places) newMark(kept capabilities) (mark, error) {
 	if err := setCapabilities(kept|marking, kept|marking); err != nil {
 		return mark{}, err
 	}
@@ -32,7 +31,7 @@ func newMark(kept capabilities) (mark, error) {
 	if err := errors.Join(err, setCapabilities(kept, kept|marking)); err != nil {
 		return mark{}, fmt.Errorf("mark processes: %w", err)
 	}
-	fd, err := unix.Open("/proc/thread-self/ns/uts", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(int(p.proc), "thread-self/ns/uts", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return mark{}, fmt.Errorf("mark processes: %w", err)
 	}
@@ -45,19 +44,23 @@ func newMark(kept capabilities) (mark, error) {
 
 func (m mark) release() { _ = unix.Close(m.fd) }
 
-func markOf(pid string) (string, error) { return os.Readlink("/proc/" + pid + "/ns/uts") }
+func (p places) markOf(pid string) (string, error) {
+	name := make([]byte, 64)
+	n, err := unix.Readlinkat(int(p.proc), pid+"/ns/uts", name)
+	return string(name[:max(n, 0)]), err
+}
 
 // killPatience is how long processes may take to die, on a busy machine, or
 // keep ahead of who kills them.
 const killPatience = 10 * time.Second
 
-// kill kills until nothing with the mark is left: what dies may have forked
+// killMarked kills until nothing with the mark is left: what dies may have forked
 // since it was found.
-func (m mark) kill() error {
+func (p places) killMarked(m mark) error {
 	end := time.Now().Add(killPatience)
 	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 5*time.Millisecond) {
-		pids, err := processes(func(pid string) bool {
-			link, err := markOf(pid)
+		pids, err := p.processes(func(pid string) bool {
+			link, err := p.markOf(pid)
 			return err == nil && link == m.link // none has one that has ended
 		})
 		if err != nil || len(pids) == 0 {
@@ -74,15 +77,15 @@ func (m mark) kill() error {
 }
 
 // processes lists those that a condition holds for, but not this one.
-func processes(wanted func(pid string) bool) ([]int, error) {
-	entries, err := os.ReadDir("/proc")
+func (p places) processes(wanted func(pid string) bool) ([]int, error) {
+	names, err := p.proc.Names(".")
 	if err != nil {
 		return nil, err
 	}
 	var pids []int
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err == nil && pid > 1 && wanted(e.Name()) {
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err == nil && pid > 1 && wanted(name) {
 			pids = append(pids, pid)
 		}
 	}

@@ -17,14 +17,20 @@ type Process struct {
 	lost   bool
 }
 
-// Exec starts a process with three descriptors, or with a terminal of which it
-// returns the master. A program that does not exist is fs.ErrNotExist.
+// Exec starts a process with three files, of which nil is the sandbox's own
+// /dev/null, or with a terminal of which it returns the master. A program that
+// does not exist is fs.ErrNotExist.
 func (g *Guest) Exec(ctx context.Context, cmd Command, stdio ...*os.File) (*Process, *os.File, error) {
-	fds := make([]int, len(stdio))
-	for i, f := range stdio {
-		fds[i] = int(f.Fd())
+	r := execRequest{Command: cmd}
+	var fds []int
+	for _, f := range stdio {
+		r.Null = append(r.Null, f == nil)
+		if f != nil {
+			fds = append(fds, int(f.Fd()))
+		}
 	}
-	c, a, passed, err := g.converse(ctx, request{Exec: &cmd}, fds...)
+	var a answer
+	c, passed, err := g.Converse(ctx, request{Exec: &r}, &a, fds...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -32,9 +38,9 @@ func (g *Guest) Exec(ctx context.Context, cmd Command, stdio ...*os.File) (*Proc
 	go func() {
 		defer close(p.done)
 		defer func() { _ = c.Close() }()
-		if _, err := c.receive(&p.end); err != nil {
+		if _, err := c.Receive(&p.end); err != nil {
 			p.lost = true
-			<-g.done
+			<-g.Done()
 		}
 	}()
 	var master *os.File

@@ -4,7 +4,6 @@ package guest
 
 import (
 	"bytes"
-	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -22,14 +21,16 @@ const (
 // sessions are the commands that the host may still signal: those that run, and
 // those that have ended and may have left processes.
 type sessions struct {
+	places places
+
 	mu    sync.Mutex
 	known map[int]*process // by the number that the host knows
 	ended []int            // of these, the oldest first
 	last  int
 }
 
-func newSessions() *sessions {
-	return &sessions{known: map[int]*process{}}
+func newSessions(p places) *sessions {
+	return &sessions{places: p, known: map[int]*process{}}
 }
 
 func (s *sessions) remember(p *process) int {
@@ -71,8 +72,8 @@ func (s *sessions) end(number int) {
 // forget drops the commands of which nothing is left.
 func (s *sessions) forget() {
 	left := map[string]bool{}
-	_, err := processes(func(pid string) bool {
-		link, err := markOf(pid)
+	_, err := s.places.processes(func(pid string) bool {
+		link, err := s.places.markOf(pid)
 		left[link] = err == nil
 		return false
 	})
@@ -93,9 +94,9 @@ func (s *sessions) forget() {
 }
 
 // sessionMembers lists the living processes of a session.
-func sessionMembers(session int) ([]int, error) {
-	return processes(func(pid string) bool {
-		stat, err := os.ReadFile("/proc/" + pid + "/stat")
+func (p places) sessionMembers(session int) ([]int, error) {
+	return p.processes(func(pid string) bool {
+		stat, err := p.proc.ReadFile(pid+"/stat", maxTable)
 		if err != nil {
 			return false // ended
 		}

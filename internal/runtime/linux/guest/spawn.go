@@ -20,10 +20,10 @@ const sacrifice = "500"
 // spawner starts processes from a thread of reduced rights, which they
 // inherit, and reaps them and every orphan.
 type spawner struct {
+	places places
 	work   chan func()
 	limits Limits
 	kept   capabilities
-	null   int // the sandbox's own
 
 	mu       sync.Mutex
 	running  map[int]*process // by process id
@@ -38,13 +38,9 @@ type process struct {
 	ended chan syscall.WaitStatus
 }
 
-func newSpawner(cfg *Config) (*spawner, error) {
-	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: os.DevNull, Err: err}
-	}
+func newSpawner(p places, cfg *Settings) (*spawner, error) {
 	s := &spawner{
-		null:     null,
+		places:   p,
 		work:     make(chan func()),
 		limits:   cfg.Limits,
 		kept:     keptCapabilities(cfg.NoSetID),
@@ -53,8 +49,12 @@ func newSpawner(cfg *Config) (*spawner, error) {
 	}
 	ready := make(chan error)
 	go func() {
-		runtime.LockOSThread() // for good: the rest of the process keeps its rights
-		ready <- restrict(cfg)
+		runtime.LockOSThread()             // for good: the rest of the process keeps its rights
+		err := unix.Unshare(unix.CLONE_FS) // for a working directory of its own
+		if err == nil {
+			err = restrict(p, cfg)
+		}
+		ready <- err
 		for f := range s.work {
 			f()
 		}
@@ -66,35 +66,42 @@ func newSpawner(cfg *Config) (*spawner, error) {
 	return s, nil
 }
 
-// start runs a program as the leader of a session of its own.
-func (s *spawner) start(path string, args []string, attr *syscall.ProcAttr) (*process, error) {
-	p := &process{ended: make(chan syscall.WaitStatus, 1)}
-	for i, fd := range attr.Files {
-		if isNull(int(fd)) {
-			attr.Files[i] = uintptr(s.null)
-		}
-	}
-	var err error
+// do runs f on the thread.
+func (s *spawner) do(f func()) {
 	done := make(chan struct{})
 	s.work <- func() {
 		defer close(done)
-		// Held until the process is known, so that its end is not missed.
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if p.mark, err = newMark(s.kept); err != nil {
-			return
-		}
-		if p.pid, err = syscall.ForkExec(path, args, attr); err == nil {
-			s.running[p.pid] = p
-			s.limit(p.pid)
-			return
-		}
-		p.mark.release()
+		f()
 	}
 	<-done
+}
+
+// start runs a program as the leader of a session of its own, in a directory
+// given by its descriptor. The kernel looks the program up, and what its first
+// line names, with the rights of the thread.
+func (s *spawner) start(dir int, path string, args []string, attr *syscall.ProcAttr) (*process, error) {
+	p := &process{ended: make(chan syscall.WaitStatus, 1)}
+	// Held until the process is known, so that its end is not missed.
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	s.do(func() {
+		if p.mark, err = s.places.newMark(s.kept); err != nil {
+			return
+		}
+		if err = unix.Fchdir(dir); err == nil {
+			p.pid, err = syscall.ForkExec(path, args, attr)
+			_ = unix.Fchdir(int(s.places.root))
+		}
+		if err != nil {
+			p.mark.release()
+		}
+	})
 	if err != nil {
 		return nil, &os.PathError{Op: "exec", Path: args[0], Err: err}
 	}
+	s.running[p.pid] = p
+	s.limit(p.pid)
 	select {
 	case s.appeared <- struct{}{}:
 	default:
@@ -102,18 +109,10 @@ func (s *spawner) start(path string, args []string, attr *syscall.ProcAttr) (*pr
 	return p, nil
 }
 
-// isNull tells the null device. That of the host is no file of the sandbox, so
-// a program could not open it by the name /dev/stdout.
-func isNull(fd int) bool {
-	var stat unix.Stat_t
-	err := unix.Fstat(fd, &stat)
-	return err == nil && stat.Mode&unix.S_IFMT == unix.S_IFCHR && stat.Rdev == unix.Mkdev(1, 3)
-}
-
 // limit applies what cannot be inherited from the first process without
 // hurting that. Where it fails, the process has ended already.
 func (s *spawner) limit(pid int) {
-	_ = os.WriteFile("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", []byte(sacrifice), 0)
+	_ = s.places.set(strconv.Itoa(pid)+"/oom_score_adj", sacrifice)
 	for resource, most := range map[int]int64{
 		unix.RLIMIT_NPROC: s.limits.Processes,
 		unix.RLIMIT_DATA:  s.limits.Data,
@@ -149,14 +148,14 @@ func (s *spawner) reap() {
 // everything that came of p, in whatever session.
 func (s *spawner) kill(p *process, signal syscall.Signal) error {
 	if signal == syscall.SIGKILL {
-		return p.mark.kill()
+		return s.places.killMarked(p.mark)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if leader := s.running[p.pid]; leader != nil && leader != p {
 		return nil // the number belongs to another session by now
 	}
-	pids, err := sessionMembers(p.pid)
+	pids, err := s.places.sessionMembers(p.pid)
 	for _, pid := range pids {
 		_ = syscall.Kill(pid, signal)
 	}

@@ -6,19 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
 
-// openTerminal makes a terminal of the sandbox's own.
-func openTerminal(size Size) (master, slave *os.File, err error) {
+// openTerminal makes a terminal of the sandbox's own, by the descriptor of its
+// devpts alone.
+func openTerminal(terminals int, size Size) (master, slave *os.File, err error) {
 	// Blocking here: the descriptors go to others, and the mode goes with them.
-	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	const mode = unix.O_RDWR | unix.O_NOCTTY | unix.O_CLOEXEC
+	fd, err := unix.Openat(terminals, "ptmx", mode, 0)
 	if err != nil {
-		return nil, nil, &os.PathError{Op: "open", Path: "/dev/ptmx", Err: err}
+		return nil, nil, fmt.Errorf("open terminal: %w", err)
 	}
-	master = os.NewFile(uintptr(fd), "/dev/ptmx")
+	master = os.NewFile(uintptr(fd), "terminal")
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, master.Close())
@@ -27,19 +28,14 @@ func openTerminal(size Size) (master, slave *os.File, err error) {
 	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
 		return nil, nil, fmt.Errorf("unlock terminal: %w", err)
 	}
-	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	if err != nil {
-		return nil, nil, fmt.Errorf("number terminal: %w", err)
-	}
 	if err := Resize(fd, size); err != nil {
 		return nil, nil, err
 	}
-	path := "/dev/pts/" + strconv.Itoa(number)
-	slaveFD, err := unix.Open(path, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, &os.PathError{Op: "open", Path: path, Err: err}
+	peer, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCGPTPEER, mode)
+	if errno != 0 {
+		return nil, nil, fmt.Errorf("open terminal: %w", errno)
 	}
-	return master, os.NewFile(uintptr(slaveFD), path), nil
+	return master, os.NewFile(peer, "terminal"), nil
 }
 
 // Resize sets the size of the terminal behind a descriptor and tells its

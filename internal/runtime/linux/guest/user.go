@@ -3,22 +3,27 @@
 package guest
 
 import (
-	"bufio"
+	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/inroot"
 )
 
+// maxTable is how many bytes of a table of the sandbox are read.
+const maxTable = 1 << 20
+
 // lookUser finds a user and a group in the sandbox's own files. Nil is root.
-func lookUser(spec string) (*syscall.Credential, error) {
+func lookUser(root inroot.Root, spec string) (*syscall.Credential, error) {
 	name, group, grouped := strings.Cut(spec, ":")
 	if (name == "" || name == "root" || name == "0") && !grouped {
 		return nil, nil
 	}
 	c := &syscall.Credential{}
-	fields, err := lookEntry("/etc/passwd", name)
+	fields, err := lookEntry(root, "/etc/passwd", name)
 	if err != nil {
 		return nil, fmt.Errorf("look up user %q: %w", name, err)
 	}
@@ -28,7 +33,7 @@ func lookUser(spec string) (*syscall.Credential, error) {
 		c.Uid = number(name)
 	}
 	if grouped {
-		fields, err := lookEntry("/etc/group", group)
+		fields, err := lookEntry(root, "/etc/group", group)
 		if err != nil {
 			return nil, fmt.Errorf("look up group %q: %w", group, err)
 		}
@@ -40,18 +45,15 @@ func lookUser(spec string) (*syscall.Credential, error) {
 }
 
 // lookEntry finds a line by its first or third field. A number needs no line.
-func lookEntry(path, key string) ([]string, error) {
-	f, err := os.Open(path)
-	if err != nil && !os.IsNotExist(err) {
+func lookEntry(root inroot.Root, path, key string) ([]string, error) {
+	table, err := root.ReadFile(path, maxTable)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	if err == nil {
-		defer func() { _ = f.Close() }()
-		for lines := bufio.NewScanner(f); lines.Scan(); {
-			fields := strings.Split(lines.Text(), ":")
-			if len(fields) > 2 && (fields[0] == key || fields[2] == key) {
-				return fields, nil
-			}
+	for line := range strings.Lines(string(table)) {
+		fields := strings.Split(strings.TrimSuffix(line, "\n"), ":")
+		if len(fields) > 2 && (fields[0] == key || fields[2] == key) {
+			return fields, nil
 		}
 	}
 	if _, err := strconv.ParseUint(key, 10, 32); err != nil {

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ajobi-uhc/seer-go/internal/runtime"
-	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/guest"
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/mounter"
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/tree"
 )
 
@@ -24,7 +24,7 @@ import (
 type Sandbox struct {
 	*Workspace
 	Image    Image
-	Overlays []guest.Overlay // the root first
+	Overlays []mounter.Overlay // the root first
 
 	mu    sync.Mutex
 	mount int // how many were mounted later
@@ -48,21 +48,15 @@ func (s *Store) NewSandbox(id string, img Image) (*Sandbox, error) {
 		return nil, err
 	}
 	box := &Sandbox{Workspace: w, Image: img}
-	if box.Overlays, err = box.place(img, "upper", "/"); err == nil {
-		err = os.Mkdir(filepath.Join(w.Dir, "root"), 0o755)
-	}
-	if err != nil {
+	if box.Overlays, err = box.place(img, "upper", "/"); err != nil {
 		return nil, errors.Join(err, w.Remove())
 	}
 	return box, nil
 }
 
-// Scratch is an empty directory for the sandbox's root, relative to the store.
-func (b *Sandbox) Scratch() string { return filepath.Join(b.Within, "root") }
-
 // place makes upper directories in b.Dir/name and says how an image is mounted
 // at target with them. The store's lock is held.
-func (b *Sandbox) place(img Image, name, target string) ([]guest.Overlay, error) {
+func (b *Sandbox) place(img Image, name, target string) ([]mounter.Overlay, error) {
 	if err := b.use(img.Layers); err != nil {
 		return nil, err
 	}
@@ -94,16 +88,16 @@ func (b *Sandbox) place(img Image, name, target string) ([]guest.Overlay, error)
 }
 
 // lowers says what lies below the upper directory of each overlay of an image.
-func (s *Store) lowers(img Image) []guest.Overlay {
-	root := guest.Overlay{Target: "/", Lower: s.having(img.Layers, rootName)}
+func (s *Store) lowers(img Image) []mounter.Overlay {
+	root := mounter.Overlay{Target: "/", Lower: s.having(img.Layers, rootName)}
 	if img.Host == "" {
-		return []guest.Overlay{root}
+		return []mounter.Overlay{root}
 	}
 	base := filepath.Join("bases", img.Host)
 	root.Lower = append(root.Lower, filepath.Join(base, rootName))
-	overlays := []guest.Overlay{root}
+	overlays := []mounter.Overlay{root}
 	for _, top := range s.host.tops {
-		o := guest.Overlay{Target: "/" + top, Lower: s.having(img.Layers, top)}
+		o := mounter.Overlay{Target: "/" + top, Lower: s.having(img.Layers, top)}
 		for _, cover := range s.covers(base) {
 			if _, err := os.Stat(s.path(cover, top)); err == nil {
 				o.Lower = append(o.Lower, filepath.Join(cover, top))
@@ -157,7 +151,7 @@ func inherit(upper, lower string) error {
 
 // Mount prepares an image's tree for a place in the running sandbox. With no
 // image it is an empty directory.
-func (b *Sandbox) Mount(img *Image, target string) ([]guest.Overlay, []guest.Bind, error) {
+func (b *Sandbox) Mount(img *Image, target string) ([]mounter.Overlay, []mounter.Bind, error) {
 	unlock, err := b.store.lock(unix.LOCK_SH)
 	if err != nil {
 		return nil, nil, err
@@ -174,7 +168,7 @@ func (b *Sandbox) Mount(img *Image, target string) ([]guest.Overlay, []guest.Bin
 	if err := makeDir(filepath.Join(b.Dir, name), 0o755); err != nil {
 		return nil, nil, err
 	}
-	return nil, []guest.Bind{{Source: filepath.Join(b.Within, name), Target: target}}, nil
+	return nil, []mounter.Bind{{Source: filepath.Join(b.Within, name), Target: target}}, nil
 }
 
 // Keep turns what an ended sandbox has written into the top layer of a new

@@ -3,7 +3,9 @@
 package tree
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -26,17 +28,24 @@ const (
 // Copy copies what the directory src holds, and the directory's own
 // attributes, into the empty directory dst. Both are open descriptors and stay
 // open. What disappears meanwhile is left out. Sockets and devices are not
-// copied. Owners are kept where the caller may.
-func Copy(dst, src int, kind Kind) error {
+// copied. Owners are kept where the caller may. No link is followed, so src may
+// change meanwhile as it likes.
+func Copy(ctx context.Context, dst, src int, kind Kind) error {
 	var stat unix.Stat_t
 	if err := unix.Fstat(src, &stat); err != nil {
 		return &fs.PathError{Op: "stat", Path: ".", Err: err}
 	}
-	c := &copier{root: dst, kind: kind, device: stat.Dev, links: map[uint64]string{}}
+	c := &copier{done: ctx.Err, root: dst, kind: kind, device: stat.Dev, links: map[uint64]string{}}
 	return c.directory(dst, src, ".", &stat)
 }
 
+// maxDepth is how deep a tree may be: every directory on the way down is two
+// descriptors.
+const maxDepth = 256
+
 type copier struct {
+	done   func() error // says when to stop
+	depth  int
 	root   int // of the copy
 	kind   Kind
 	device uint64
@@ -45,11 +54,18 @@ type copier struct {
 
 // directory copies what src holds and then, as that changes them, src's attributes.
 func (c *copier) directory(dst, src int, name string, stat *unix.Stat_t) error {
+	if c.depth++; c.depth > maxDepth {
+		return fmt.Errorf("copy %.64s...: more than %d directories lie in each other", name, maxDepth)
+	}
+	defer func() { c.depth-- }()
 	names, err := list(src)
 	if err != nil {
 		return &fs.PathError{Op: "read", Path: name, Err: err}
 	}
 	for _, n := range names {
+		if err := c.done(); err != nil {
+			return err
+		}
 		err := c.entry(dst, src, path.Join(name, n))
 		if err != nil && !vanished(err) {
 			return err
@@ -138,6 +154,10 @@ func (c *copier) file(dst, src int, name string, stat *unix.Stat_t) error {
 		return &fs.PathError{Op: "find", Path: name, Err: err}
 	}
 	defer func() { _ = unix.Close(from) }()
+	var opened unix.Stat_t
+	if err := unix.Fstat(from, &opened); err != nil || opened.Mode&unix.S_IFMT != unix.S_IFREG {
+		return &fs.PathError{Op: "find", Path: name, Err: unix.ENOENT} // it is another file since
+	}
 	to, err := unix.Openat(dst, base, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return &fs.PathError{Op: "copy", Path: name, Err: err}

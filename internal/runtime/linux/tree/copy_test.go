@@ -47,7 +47,7 @@ func copied(t *testing.T, from string, kind tree.Kind) string {
 	require.NoError(t, err)
 	dst, err := tree.OpenDir(to)
 	require.NoError(t, err)
-	require.NoError(t, tree.Copy(dst, src, kind))
+	require.NoError(t, tree.Copy(t.Context(), dst, src, kind))
 	require.NoError(t, unix.Close(src))
 	require.NoError(t, unix.Close(dst))
 	return to

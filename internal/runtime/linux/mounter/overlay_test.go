@@ -1,6 +1,6 @@
 //go:build linux
 
-package guest
+package mounter
 
 import (
 	"os"
@@ -16,9 +16,9 @@ import (
 
 // Both ways of mounting an overlay, in a user namespace of their own.
 func TestOverlay(t *testing.T) {
-	if os.Getenv("GUEST_TEST_INSIDE") == "" {
+	if os.Getenv("MOUNTER_TEST_INSIDE") == "" {
 		cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^TestOverlay$", "-test.v")
-		cmd.Env = append(os.Environ(), "GUEST_TEST_INSIDE=yes")
+		cmd.Env = append(os.Environ(), "MOUNTER_TEST_INSIDE=yes")
 		cmd.SysProcAttr = &syscall.SysProcAttr{
 			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
 			UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
@@ -39,7 +39,8 @@ func TestOverlay(t *testing.T) {
 			require.NoError(t, os.WriteFile("two/file", []byte("bottom"), 0o644))
 			fd, err := mount(Overlay{Target: "/", Lower: []string{"one", "two"}, Upper: "upper", Work: "work"})
 			require.NoError(t, err)
-			require.NoError(t, attach(fd, dir+"/at"))
+			require.NoError(t, unix.MoveMount(fd, "", unix.AT_FDCWD, dir+"/at", unix.MOVE_MOUNT_F_EMPTY_PATH))
+			require.NoError(t, unix.Close(fd))
 			defer func() {
 				assert.NoError(t, unix.Unmount(dir+"/at", unix.MNT_DETACH))
 				assert.NoError(t, os.Chmod(dir+"/work/work", 0o700))
