@@ -35,7 +35,9 @@ const (
 // command that ends with anything but 0 gives an *[ExitError], which holds the
 // code and the end of both outputs. When ctx ends, every process that the
 // command started is killed. Commands of any length work. It reads an empty
-// standard input and starts in the sandbox's working directory.
+// standard input and starts in the sandbox's working directory: the image's,
+// which is / unless a Dockerfile says otherwise. Relative paths of [Sandbox.ReadFile]
+// and its like start there too; sessions and `seer sh` start in /workspace.
 func (s *Sandbox) Exec(ctx context.Context, command string) (string, error) {
 	out, err := s.bash(command).Output(ctx)
 	return string(out), err
@@ -71,7 +73,7 @@ func (s *Sandbox) Command(name string, args ...string) *Cmd {
 // one goroutine, but Kill may be called from any.
 type Cmd struct {
 	Args []string // the program, looked up in PATH, and its arguments
-	Dir  string   // working directory; "" = the sandbox's
+	Dir  string   // working directory; "" = the sandbox's, as Sandbox.Exec says
 	Env  []string // "NAME=value" on top of the sandbox's environment; travels on standard input, never as an argument
 
 	Stdin  io.Reader // nil = empty

@@ -202,8 +202,9 @@ func TestAShellInARealTerminal(t *testing.T) {
 	require.NoError(t, cmd.Start())
 
 	screen := watch(terminal)
-	say(t, terminal, `echo "size: $(stty size)"; echo "term: $TERM"`)
+	say(t, terminal, `echo "size: $(stty size)"; echo "place: $(pwd) $(command -v python)"; echo "term: $TERM"`)
 	screen.wait(t, "size: 31 97")
+	screen.wait(t, "place: /workspace /opt/python/bin/python")
 	screen.wait(t, "term: xterm")
 	assert.NotEqual(t, before, settings(t, other), "the terminal is raw meanwhile")
 

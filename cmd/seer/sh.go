@@ -28,8 +28,8 @@ func newSh() *cobra.Command {
 	return &cobra.Command{
 		Use:   "sh ID",
 		Short: "Open a shell in a sandbox",
-		Long: `Open a login shell in a sandbox, in this terminal. The exit status is the
-shell's own.`,
+		Long: `Open a login shell in a sandbox, in this terminal and in the directory
+/workspace. The exit status is the shell's own.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeIDs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -63,10 +63,14 @@ func (s *Server) planLayer(r *pb.ImageGetOrCreateRequest) (*layer, error) {
 	if l.files, err = s.contextOf(image); err != nil {
 		return nil, err
 	}
-	l.key, err = layerKey(l.from, l.instructions, l.bases, r.GetBuilderVersion(), envNames(l.secretEnv),
+	l.key, err = layerKey(baseRecipe, l.from, l.instructions, l.bases, r.GetBuilderVersion(), envNames(l.secretEnv),
 		l.buildArgs, image.GetImageRegistryConfig().GetRegistryAuthType(), digestOf(l.files))
 	return l, err
 }
+
+// baseRecipe grows when runtimes make something else of the same base, so that
+// stores do not go on with what they built before.
+const baseRecipe = 2
 
 // take sorts out the instructions.
 func (l *layer) take(instructions []dockerfile.Instruction) error {

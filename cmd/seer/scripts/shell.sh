@@ -4,6 +4,8 @@ mkdir -p /dev/shm/seer
 note="/dev/shm/seer/tty.$1"
 tty >"$note"
 stty rows "$2" cols "$3"
+# Where sessions work too.
+cd /workspace 2>/dev/null || cd /
 shell=/bin/sh
 [ -x /bin/bash ] && shell=/bin/bash
 "$shell" -l

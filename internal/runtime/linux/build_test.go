@@ -169,6 +169,12 @@ func TestPython(t *testing.T) {
 	s := start(t, r, on(img))
 	assert.Equal(t, "/opt/python/bin/python\n/opt/python/bin/pip\n", sh(t, s, "which python pip"))
 	assert.Equal(t, versions[0]+"\n", sh(t, s, `python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])'`))
+	for _, shell := range []string{
+		"bash -lc", "sh -lc", "env -i bash -lc", "env -i sh -c", "env -i PATH=/bin sh -lc", "su - -c", "su -c", "env PATH=/usr/local/bin:/usr/bin:/bin sh -c", "env -i HOME=/root SHELL=/bin/sh LOGNAME=root bash -lic",
+	} {
+		assert.Equal(t, "/opt/python\n", sh(t, s, shell+` 'python -c "import sys; print(sys.prefix)"' 2>/dev/null`), shell)
+		assert.Contains(t, sh(t, s, shell+` 'pip --version' 2>/dev/null`), "/opt/python/", shell)
+	}
 	put(t, s, "/tmp/seertest-1.0-py3-none-any.whl", wheel(t), 0o644)
 	sh(t, s, "pip install --no-index /tmp/seertest-1.0-py3-none-any.whl && cd / && python -c 'import seertest; assert seertest.x == 1'")
 

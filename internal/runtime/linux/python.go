@@ -4,6 +4,7 @@ package linux
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,9 @@ import (
 // host: the host's own one belongs to its packages, and its pip installs
 // nothing there.
 const environmentDir = "/opt/python"
+
+//go:embed login.sh
+var loginScript string
 
 // interpreter is a Python of the host.
 type interpreter struct {
@@ -103,7 +107,7 @@ func (r *Runtime) python(ctx context.Context, version string, log io.Writer) (la
 		_, _ = fmt.Fprintf(log, "Python %s is not on this machine, which has %s; %s is used\n",
 			version, strings.Join(r.Pythons(), ", "), chosen.version)
 	}
-	ref := "python:" + chosen.version
+	ref := "python-2:" + chosen.version // the number tells what buildPython makes
 	if img, err := r.store.Find(ref); err == nil || !errors.Is(err, runtime.ErrNotFound) {
 		return img, err
 	}
@@ -125,7 +129,9 @@ func (r *Runtime) buildPython(ctx context.Context, host layers.Image, chosen int
 		}
 		spec.Env = []string{"DEBIAN_FRONTEND=noninteractive"}
 	}
-	spec.Steps = append(spec.Steps, runtime.Step{Run: []string{chosen.path, "-m", "venv", environmentDir}})
+	spec.Steps = append(spec.Steps,
+		runtime.Step{Run: []string{chosen.path, "-m", "venv", environmentDir}},
+		runtime.Step{Run: []string{"/bin/sh", "-ec", loginScript, "login", environmentDir}})
 	img, err := r.build(ctx, host, spec, ref)
 	if err != nil && !chosen.pip {
 		return img, fmt.Errorf("this machine's Python cannot make environments; install the package %s: %w", venvPackage(chosen), err)
