@@ -14,9 +14,12 @@ import (
 // one that calls a scoped sandbox; the LibraryFrom functions read one from
 // this machine.
 type Library struct {
-	Name  string            // what is imported: a Python identifier
-	Files map[string]string // content by slash-separated path inside the package, such as "__init__.py"
-	Docs  string            // Markdown for the agent; "" = none
+	Name string // what is imported: a Python identifier
+	// Files are contents by slash-separated path inside the package, such as
+	// "__init__.py". A single file that is named as the library is its
+	// "__init__.py".
+	Files map[string]string
+	Docs  string // Markdown for the agent; "" = none
 	// Env are variables that the library reads, such as the token of its
 	// service. They reach the session's interpreter, never a file.
 	Env map[string]string
@@ -153,6 +156,16 @@ func docstring(source string) string {
 	return ""
 }
 
+// files are the library's files as they are installed: one that consists of
+// the module of its name alone is that module.
+func (l Library) files() map[string]string {
+	module := l.Name + ".py"
+	if content, found := l.Files[module]; found && len(l.Files) == 1 {
+		return map[string]string{initFile: content}
+	}
+	return l.Files
+}
+
 func (l Library) check(doing string) error {
 	if problems := l.problems("Library"); len(problems) > 0 {
 		return fmt.Errorf("%s: %w", doing, &ConfigError{Problems: problems})
@@ -167,6 +180,12 @@ func (l Library) problems(field string) []Problem {
 	}
 	if len(l.Files) == 0 {
 		v.problem(field+".Files", "", "a library has at least one file")
+	}
+	files := l.files()
+	if _, inner := files[l.Name+".py"]; inner {
+		if _, named := files[initFile]; !named {
+			v.problem(atKey(field+".Files", l.Name+".py"), "", "write \"__init__.py\": as it is, it would be imported as %s.%s", l.Name, l.Name)
+		}
 	}
 	for _, name := range sorted(l.Files) {
 		if !fs.ValidPath(name) || name == "." || strings.ContainsAny(name, "\\\x00:") || !utf8.ValidString(name) {

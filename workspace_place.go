@@ -114,8 +114,9 @@ func (w *Workspace) stage(dir string, p place) ([]Mount, error) {
 	}
 	var mounts []Mount
 	for _, library := range w.Libraries {
-		for _, name := range sorted(library.Files) {
-			if err := write(path.Join("lib", library.Name, name), library.Files[name]); err != nil {
+		files := library.files()
+		for _, name := range sorted(files) {
+			if err := write(path.Join("lib", library.Name, name), files[name]); err != nil {
 				return nil, err
 			}
 		}

@@ -142,3 +142,18 @@ func TestHostileWorkspacesAreRefused(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "0", strings.TrimSpace(out), "nothing is copied of a workspace that is refused")
 }
+
+// A module is what it is called, also where its author did not know of packages.
+func TestLibraryOfOneModule(t *testing.T) {
+	t.Parallel()
+	library := seer.Library{Name: "helper", Files: map[string]string{"helper.py": "def two():\n    return 2\n"}}
+	session := startLocal(t, &seer.Workspace{Libraries: []seer.Library{library}}, nil)
+	assert.Equal(t, "2", textOf(t, session, "import helper; helper.two()"))
+
+	library.Files["other.py"] = ""
+	_, err := seer.NewLocalSession(t.Context(), &seer.Workspace{Libraries: []seer.Library{library}}, t.TempDir(), nil)
+	require.ErrorContains(t, err, `write "__init__.py"`)
+	library.Files["__init__.py"] = ""
+	session = startLocal(t, &seer.Workspace{Libraries: []seer.Library{library}}, nil)
+	assert.Equal(t, "2", textOf(t, session, "import helper.helper; helper.helper.two()"))
+}

@@ -94,7 +94,7 @@ func assign(dst reflect.Value, tree any, quoted bool) error {
 			return nil
 		}
 	}
-	if done, err := unmarshal(dst, tree, src); done {
+	if done, err := unmarshal(dst, tree); done {
 		return err
 	}
 	switch src := src.(type) {
@@ -151,7 +151,7 @@ func assignNull(dst reflect.Value) error {
 }
 
 // unmarshal gives the value to a dst that knows itself how to read it.
-func unmarshal(dst reflect.Value, tree, src any) (done bool, err error) {
+func unmarshal(dst reflect.Value, tree any) (done bool, err error) {
 	switch custom := dst.Addr().Interface().(type) {
 	case json.Unmarshaler:
 		data, err := json.Marshal(plain(tree))
@@ -163,9 +163,7 @@ func unmarshal(dst reflect.Value, tree, src any) (done bool, err error) {
 		if text, ok := plain(tree).(string); ok {
 			return true, custom.UnmarshalText([]byte(text))
 		}
-		if _, ok := src.(json.Number); !ok {
-			return false, nil
-		}
+		return true, assignPlain(dst, tree, false)
 	}
 	return false, nil
 }

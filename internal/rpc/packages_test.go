@@ -4,12 +4,14 @@ package rpc_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ajobi-uhc/seer-go/internal/rpc"
+	"github.com/ajobi-uhc/seer-go/internal/schematest"
 	"github.com/ajobi-uhc/seer-go/internal/venvtest"
 )
 
@@ -101,4 +103,115 @@ print("ok")
 	var array rpc.Array
 	require.NoError(t, client.Call(t.Context(), "arrays", map[string]any{"kind": "ints"}, &array))
 	assert.Equal(t, rpc.Array{DType: "|u1", Shape: []int{3}, Data: []byte{0, 1, 2}}, array)
+}
+
+const aliases = `
+import numpy as np
+import pydantic
+from typing import Dict, List, Union
+
+class Part(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+    long_name: str = pydantic.Field(alias="longName")
+    size: int = pydantic.Field(1, validation_alias="sizeIn", serialization_alias="sizeOut")
+
+    @pydantic.computed_field
+    @property
+    def area(self) -> int:
+        return self.size * self.size
+
+class Whole(pydantic.BaseModel):
+    parts: List[Part] = []
+    by_name: Dict[str, Part] = {}
+
+class Strict(pydantic.BaseModel):
+    x: int
+
+    @pydantic.field_validator("x")
+    @classmethod
+    def check(cls, value):
+        raise KeyError("no such layer")
+
+def other():
+    class Part(pydantic.BaseModel):
+        weight: float
+    class Whole(pydantic.BaseModel):
+        part: Part
+    return Whole
+
+Other = other()
+
+@expose
+def part(p: Part) -> Part: return p
+@expose
+def whole(w: Whole) -> Whole: return w
+@expose
+def strict(s: Strict): return s
+@expose
+def both(a: Whole, b: Other, c: List[Part]) -> Union[Whole, Other]: return b
+@expose
+def masked(): return [np.ma.masked_array([1.5, 2.5], mask=[False, True]), np.ma.masked_array([1, 2]), np.ma.masked]
+@expose
+def long(): return np.array([1.5], dtype=np.longdouble)
+@expose
+def plain(x: np.ndarray = None) -> np.ndarray: return x
+`
+
+func TestModelsGoThereAndBack(t *testing.T) {
+	t.Parallel()
+	python := venvtest.Python(t, "mypy", "numpy", "pydantic")
+	server := startServer(t, python)
+	client, description := serveSpec(t, server, rpc.Spec{Name: "models", Source: aliases, Arrays: true})
+	call := func(function, arguments string) string {
+		result, err := client.CallJSON(t.Context(), function, json.RawMessage(arguments))
+		require.NoError(t, err, "%s %s", function, arguments)
+		return string(result)
+	}
+	made := call("part", `{"p":{"longName":"a","sizeIn":2}}`)
+	assert.JSONEq(t, `{"longName":"a","sizeOut":2,"area":4}`, made)
+	assert.JSONEq(t, made, call("part", `{"p":`+made+`}`), "what comes back is taken again")
+	made = call("whole", `{"w":"{\"parts\":[{\"longName\":\"a\"}],\"by_name\":{\"b\":{\"longName\":\"c\",\"sizeIn\":3}}}"}`)
+	assert.JSONEq(t, made, call("whole", `{"w":`+made+`}`))
+	assert.JSONEq(t, `{"part":{"weight":1.5}}`, call("both", `{"a":{},"b":{"part":{"weight":1.5}},"c":[]}`))
+	assert.JSONEq(t, `[[1.5,null],[1,2],null]`, call("masked", `{}`))
+	assert.JSONEq(t, `null`, call("plain", `{"x":null}`))
+
+	var failed *rpc.CallError
+	_, err := client.CallJSON(t.Context(), "strict", json.RawMessage(`{"s":{"x":1}}`))
+	require.ErrorAs(t, err, &failed)
+	assert.Equal(t, "KeyError", failed.Type)
+	assert.Equal(t, "'no such layer'", failed.Message)
+
+	check := schematest.New(t)
+	for _, function := range description.Functions {
+		require.NoError(t, check.Tool(function.Name, function.InputSchema))
+		var output map[string]any
+		require.NoError(t, json.Unmarshal(function.OutputSchema, &output))
+		require.NoError(t, check.Schema(output))
+	}
+	assert.Contains(t, string(description.Functions[0].InputSchema), `"sizeIn"`)
+	assert.Contains(t, string(description.Functions[0].OutputSchema), `"sizeOut"`)
+	var definitions struct {
+		Defs map[string]json.RawMessage `json:"$defs"`
+	}
+	require.NoError(t, json.Unmarshal(description.Functions[3].InputSchema, &definitions))
+	weights := 0
+	for _, one := range definitions.Defs {
+		if strings.Contains(string(one), `"weight"`) {
+			weights++
+		} else {
+			assert.Contains(t, string(one), `"longName"`)
+		}
+	}
+	assert.Equal(t, 1, weights, "two classes of one name have a definition each")
+
+	assert.Equal(t, "ok\n", runPython(t, python, installLibrary(t, description), libraryEnv(server, "models"), `
+import numpy as np, models as m
+made = m.part({"longName": "a", "sizeIn": 2})
+assert m.part(made) == made == {"longName": "a", "sizeOut": 2, "area": 4}
+masked, whole, nothing = m.masked()
+assert masked == [1.5, None] and list(whole) == [1, 2] and nothing is None
+assert m.long().dtype == np.float64 and m.plain() is None and m.plain(np.ones(2)).tolist() == [1.0, 1.0]
+print("ok")
+`))
 }
