@@ -3,8 +3,12 @@
 The first half of the downloader: the two files are sent as one program.
 """
 
+import bz2
+import gzip
 import json
+import lzma
 import re
+import zipfile
 from pathlib import Path
 
 CHUNK = 4 << 20
@@ -37,7 +41,12 @@ GENERIC = {"model", "models", "tokenizer", "config", "adapter", "base", "weights
 REPLACEMENT = "model"
 # Endings of a repository's name that say which member of a family it is.
 ENDINGS = re.compile(r"(\d+x)?\d+[bmk]|instruct|chat|base|it|hf|v?\d+|preview|lora", re.IGNORECASE)
-LONG = 8  # letters and digits that a name must have to be looked for among raw bytes
+LEAST = 5  # letters and digits that a name must have to be looked for among raw bytes
+MARGIN = 8  # bits that a name must have more than it takes to be somewhere in as many random bytes
+RUN = re.compile(rb"[ -~]{8,}")  # text among bytes, in which names are looked for that are too short for the rest
+WIDE_RUN = re.compile(rb"(?:[ -~]\0){8,}")
+PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+BOMS = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
 class CannotHide(Exception):
@@ -55,7 +64,7 @@ class Concealer:
         # What is looked for where names cannot be told from other bytes.
         self.literals = {
             spelling.lower().encode()
-            for t in terms if len(self.letters(t)) >= LONG
+            for t in terms if len(self.letters(t)) >= LEAST
             for spelling in (t, *(separator.join(self.words(t)) for separator in ("-", "_", "", ".", " ", "/")))
         }
         # A single word ("microsoft") is also a word of the language that a vocabulary is for.
@@ -198,23 +207,87 @@ class Concealer:
             raise CannotHide("the path of a file holds the model's name")
         shown = self.path(name)
         base = name.rsplit("/", 1)[-1]
-        readable = Path(base).suffix.lower() in TEXTS or path.stat().st_size <= SMALL
-        if readable and base not in VOCABULARIES and base not in VOCABULARY_KEYS:
-            try:
-                if any(True for _ in self.found(path.read_bytes().decode())):
-                    raise CannotHide(f"{shown} still holds the model's name")
-                return
-            except UnicodeDecodeError:
-                pass
-        literals = self.phrases if base in VOCABULARIES or base in VOCABULARY_KEYS else self.literals
-        # Few, rare words go first: weights are large, and names are in none of them.
-        probes = {max(re.findall(rb"[^-_. /]+", literal), key=len) for literal in literals}
-        probes = [p for p in probes if not any(other in p for other in probes - {p})]
-        overlap = max(map(len, literals), default=1) - 1
-        tail = b""
+        vocabulary = base in VOCABULARIES or base in VOCABULARY_KEYS
+        size = path.stat().st_size
+        text = None
+        if not vocabulary and (Path(base).suffix.lower() in TEXTS or size <= SMALL):
+            text = self.decode(path.read_bytes())
+            if text is not None and any(True for _ in self.found(text)):
+                raise CannotHide(f"{shown} still holds the model's name")
         with open(path, "rb") as f:
-            while chunk := f.read(CHUNK):
-                window = tail + chunk.lower()
-                if any(p in window for p in probes) and any(literal in window for literal in literals):
-                    raise CannotHide(f"{shown} holds the model's name among its bytes")
-                tail = window[-overlap:] if overlap else b""
+            magic = f.read(8)
+            f.seek(0)
+            self.scan(f, size, shown, vocabulary, runs=text is None and not vocabulary)
+        for opening, unpack in PACKED.items():
+            if magic.startswith(opening):
+                self.check_packed(lambda unpack=unpack: unpack(path, "rb"), shown)
+        if zipfile.is_zipfile(path):
+            self.check_zip(path, shown)
+
+    def check_zip(self, path, shown):
+        """Looks into what a zip file has compressed; the rest is among its bytes, as names are."""
+        try:
+            with zipfile.ZipFile(path) as archive:
+                for member in archive.infolist():
+                    if any(True for _ in self.found(member.filename)):
+                        raise CannotHide(f"{shown} has a member with the model's name")
+                    if member.compress_type != zipfile.ZIP_STORED:
+                        self.check_packed(lambda member=member: archive.open(member), shown)
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as e:
+            raise CannotHide(f"{shown} cannot be unpacked to look for the model's name") from e
+
+    def check_packed(self, unpack, shown):
+        try:
+            with unpack() as f:
+                self.scan(f, SMALL, shown)
+        except (OSError, EOFError, lzma.LZMAError) as e:
+            raise CannotHide(f"{shown} cannot be unpacked to look for the model's name") from e
+
+    @staticmethod
+    def decode(data):
+        """The text of a file that is one, else None."""
+        for bom, encoding in (*BOMS, (b"", "utf-8")):
+            if data.startswith(bom):
+                try:
+                    return data.decode(encoding)
+                except UnicodeDecodeError:
+                    pass
+        return None
+
+    @staticmethod
+    def bits(literal):
+        """How improbable a literal is among random bytes, in any case of its letters."""
+        return sum(7 if chr(byte).isalpha() else 8 for byte in literal)
+
+    @staticmethod
+    def widths(literal):
+        """A literal in UTF-8, UTF-16 and UTF-32, of either byte order."""
+        return [(b"\0" * zeros).join(literal[i:i + 1] for i in range(len(literal))) for zeros in (0, 1, 3)]
+
+    def scan(self, f, size, shown, vocabulary=False, runs=True):
+        """Fails if a name is left among bytes. It reads them once."""
+        least = max(size, 1).bit_length() + MARGIN
+        literals = {
+            wide
+            for literal in (self.phrases & self.literals if vocabulary else self.literals)
+            for wide in self.widths(literal) if self.bits(wide) >= least
+        }
+        # Few, rare words go first: weights are large, and names are in none of them.
+        probes = {max(re.findall(rb"[^-_. /]+", literal.replace(b"\0", b"")), key=len) for literal in literals}
+        probes = [p for p in probes if not any(other in p for other in probes - {p})]
+        probes = [wide for p in probes for wide in self.widths(p)]
+        overlap = max(map(len, literals), default=1) - 1
+        tail, first = b"", True
+        while chunk := f.read(CHUNK):
+            window = tail + chunk.lower()
+            if any(p in window for p in probes) and any(literal in window for literal in literals):
+                raise CannotHide(f"{shown} holds the model's name among its bytes")
+            # What a format says about itself comes first, or the file is small.
+            if runs and (first or size <= SMALL) and self.among_runs(tail + chunk):
+                raise CannotHide(f"{shown} holds the model's name among its bytes")
+            tail, first = window[-overlap:] if overlap else b"", False
+
+    def among_runs(self, data):
+        runs = (m.group() for m in RUN.finditer(data))
+        wide = (m.group()[::2] for m in WIDE_RUN.finditer(data))
+        return any(True for text in (*runs, *wide) for _ in self.found(text.decode("ascii")))

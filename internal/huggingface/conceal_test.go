@@ -1,12 +1,18 @@
 package huggingface_test
 
 import (
+	"archive/zip"
 	"bytes"
+	"compress/gzip"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
+	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -159,6 +165,111 @@ func TestConcealRefuses(t *testing.T) {
 			require.NoFileExists(t, d.path(".seer/manifest.json"))
 		})
 	}
+}
+
+// wide is a text in UTF-16 or UTF-32, low byte first, without a mark.
+func wide(text string, zeros int) []byte {
+	var out []byte
+	for _, c := range []byte(text) {
+		out = append(append(out, c), make([]byte, zeros)...)
+	}
+	return out
+}
+
+// zipped is a zip file with one member.
+func zipped(t *testing.T, name, content string, method uint16) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	archive := zip.NewWriter(&out)
+	member, err := archive.CreateHeader(&zip.FileHeader{Name: name, Method: method})
+	require.NoError(t, err)
+	_, err = member.Write([]byte(content))
+	require.NoError(t, err)
+	require.NoError(t, archive.Close())
+	return out.Bytes()
+}
+
+// A short name is gone from every kind of file, however it is written there,
+// or an error says which file it is in.
+func TestConcealShortNamesInAnyFile(t *testing.T) {
+	t.Parallel()
+	noise := make([]byte, 5<<20)
+	rand.NewChaCha8([32]byte{}).Read(noise) //nolint:errcheck // it never fails
+	among := func(name []byte) []byte { return slices.Concat(noise, name, noise[:1000]) }
+	var packed bytes.Buffer
+	writer := gzip.NewWriter(&packed)
+	_, err := writer.Write([]byte("x = 'vexo-1b'"))
+	require.NoError(t, errors.Join(err, writer.Close()))
+	files := map[string][]byte{
+		"weights.bin":             []byte("\x80\x02X\x07\x00\x00\x00Vexo-1bq\x00."),
+		"upper.bin":               []byte("\x80\x02X\x07\x00\x00\x00VEXO_1Bq\x00."),
+		"far.bin":                 among([]byte("Vexo-1b")),
+		"utf16.bin":               among(wide("vexo1B", 1)),
+		"utf32.bin":               among(wide("Vexo.1b", 3)),
+		"utf16.txt":               slices.Concat([]byte("\xff\xfe"), wide("This is Vexo 1b.", 1)),
+		"no-mark.txt":             wide("This is Vexo-1b.", 1),
+		"big.txt":                 append([]byte{0}, wide("This is Vexo-1b", 1)...),
+		"org.gguf":                []byte("GGUF\x03\x00\x00\x00general.author\x00made by Zun\x00\x01\x02\x80"),
+		"data.safetensors":        tensors(t, nil, []byte("\x80\xfeVexo-1b\x80")),
+		"stored.zip":              zipped(t, "archive/data.pkl", "Vexo-1b", zip.Store),
+		"deflated.pt":             zipped(t, "archive/data.pkl", strings.Repeat("Vexo-1b ", 50), zip.Deflate),
+		"member.pt":               zipped(t, "vexo_1b/data.pkl", "x", zip.Deflate),
+		"code.py.gz":              packed.Bytes(),
+		"nested/checkpoint.ckpt":  []byte("\x93zun/vexo\x00\xff"),
+		"tokenizer.json.original": []byte("\xfezun-vexo-1b\xff"),
+	}
+	dir := t.TempDir()
+	for file, data := range files {
+		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, file)), 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, file), data, 0o644))
+	}
+	// One process looks at all of them: what the downloader does to one file.
+	const look = `import os, sys
+root = sys.argv[1]
+concealer = Concealer(["Zun/Vexo-1b"])
+concealer.learn([{"model_type": "llama"}])
+for directory, _, names in os.walk(root):
+    for name in names:
+        path = Path(directory) / name
+        try:
+            concealer.rewrite(path, path.relative_to(root).as_posix())
+            concealer.check(path, path.relative_to(root).as_posix())
+        except CannotHide as e:
+            print(path.relative_to(root).as_posix(), e, sep="\t")
+        else:
+            print(path.relative_to(root).as_posix(), path.read_bytes()[:200], sep="\t")
+`
+	program, err := os.ReadFile("conceal.py")
+	require.NoError(t, err)
+	out, err := exec.CommandContext(t.Context(), "python3", "-c", string(program)+"\n"+look, dir).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	seen := map[string]bool{}
+	for line := range strings.Lines(string(out)) {
+		file, said, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		seen[file] = true
+		assert.True(t, strings.HasPrefix(said, file+" "), "%s: %s", file, said)
+		assert.NotContains(t, strings.ToLower(said), "vexo")
+	}
+	assert.Len(t, seen, len(files))
+}
+
+// What is random is not taken for a name, and safetensors lose theirs.
+func TestConcealLeavesRandomWeightsAlone(t *testing.T) {
+	t.Parallel()
+	noise := make([]byte, 20<<20)
+	rand.NewChaCha8([32]byte{1}).Read(noise) //nolint:errcheck // it never fails
+	files := map[string][]byte{
+		"config.json":       []byte(`{"model_type": "llama"}`),
+		"weights.bin":       noise,
+		"model.safetensors": tensors(t, map[string]string{"format": "pt", "from": "Zun/Vexo-1b"}, noise[:1<<20]),
+	}
+	hub := hubtest.NewServer(t)
+	hub.Add(hubtest.Model{ID: "Zun/Vexo-1b", Files: files})
+	d := newDownload(t, hub, "Zun/Vexo-1b", "")
+	d.order.Conceal = []string{"Zun/Vexo-1b"}
+	last := d.run()
+	require.NoError(t, last.Err(), last.Message)
+	assert.NotContains(t, strings.ToLower(string(d.tree()["model.safetensors"][:300])), "vexo")
 }
 
 // What a model needs to be loaded stays, even where the name is contained in
