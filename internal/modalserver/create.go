@@ -106,6 +106,7 @@ func (s *Server) create(ctx context.Context, c creation) (*sandbox, error) {
 		return nil, err
 	}
 	spec.Stays = lease != nil
+	outputs := newPool(s.spoolDir, s.outputs)
 	sb := &sandbox{
 		id:          spec.ID,
 		taskID:      newID("ta-"),
@@ -114,8 +115,9 @@ func (s *Server) create(ctx context.Context, c creation) (*sandbox, error) {
 		definition:  definition,
 		tags:        tags,
 		lease:       lease,
-		stdout:      newSpool(s.spoolDir),
-		stderr:      newSpool(s.spoolDir),
+		pool:        outputs,
+		stdout:      newSpool(outputs, true),
+		stderr:      newSpool(outputs, true),
 		files:       newFileBook(),
 		done:        make(chan struct{}),
 		active:      time.Now(),

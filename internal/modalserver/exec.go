@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"sync/atomic"
 	"time"
 
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
@@ -25,6 +26,12 @@ const (
 	execKillDelay = 100 * time.Millisecond
 	// execMemory is how long the output of an exec that has ended can be read.
 	execMemory = 5 * time.Minute
+	// keptExecs is how many execs of a sandbox can still be asked about that
+	// have ended, been waited for and been read. Older ones are forgotten at once.
+	keptExecs = 64
+	// maxExecs is how many a sandbox can have, those that are remembered included:
+	// of the ones that ended half of that.
+	maxExecs = 4096
 )
 
 // exec is a command in a sandbox, also after its end.
@@ -41,6 +48,8 @@ type exec struct {
 	status runtime.ExitStatus
 	lost   bool // the sandbox ended under it
 	ended  time.Time
+
+	told atomic.Bool // a client knows how it ended
 }
 
 // TaskExecStart starts a command. Repeated with the same exec ID it changes nothing.
@@ -54,6 +63,10 @@ func (s *Server) TaskExecStart(ctx context.Context, r *pb.TaskExecStartRequest) 
 	}
 	sb.mu.Lock()
 	e, known := sb.execs[r.GetExecId()]
+	if !known && len(sb.execs) >= maxExecs {
+		sb.mu.Unlock()
+		return nil, status.Errorf(codes.ResourceExhausted, "sandbox %s has %d commands, the most it can have at once", sb.id, maxExecs)
+	}
 	if !known {
 		e = &exec{sandbox: sb, started: make(chan struct{}), done: make(chan struct{})}
 		sb.execs[r.GetExecId()] = e
@@ -85,7 +98,7 @@ func (e *exec) start(ctx context.Context, s *Server, r *pb.TaskExecStartRequest)
 	}
 	e.process = process
 	e.stdin = newStdin(process.Stdin())
-	e.stdout, e.stderr = newSpool(s.spoolDir), newSpool(s.spoolDir)
+	e.stdout, e.stderr = newSpool(e.sandbox.pool, false), newSpool(e.sandbox.pool, false)
 	if r.GetStderrConfig() == pb.TaskExecStderrConfig_TASK_EXEC_STDERR_CONFIG_STDOUT {
 		e.stderr = e.stdout
 	}
@@ -104,6 +117,7 @@ func (e *exec) fail(err error) {
 	e.ended = time.Now()
 	close(e.done)
 	close(e.started)
+	e.sandbox.forgetExecs()
 }
 
 func (e *exec) launch(ctx context.Context, s *Server, r *pb.TaskExecStartRequest) (runtime.Process, error) {
@@ -166,6 +180,8 @@ func (e *exec) watch(s *Server, timeout <-chan time.Time) {
 		}
 	}
 	e.stdin.stop()
+	e.stdout.closing()
+	e.stderr.closing()
 	e.lost = e.isLost(timedOut)
 	if e.lost {
 		<-e.sandbox.done
@@ -176,6 +192,7 @@ func (e *exec) watch(s *Server, timeout <-chan time.Time) {
 	}
 	e.ended = time.Now()
 	close(e.done)
+	e.sandbox.forgetExecs()
 }
 
 // isLost tells a command that ended from one whose sandbox ended under it. Only
@@ -206,10 +223,10 @@ func (e *exec) isLost(timedOut bool) bool {
 	}
 }
 
-// settled tells a reader at the end of the output whether it is complete. The
+// complete tells a reader at the end of the output whether it is complete. The
 // streams of a command that dies with its sandbox end a little before anybody
 // knows why.
-func (e *exec) settled(ctx context.Context) error {
+func (e *exec) complete(ctx context.Context) error {
 	grace := time.NewTimer(2 * lossGrace)
 	defer grace.Stop()
 	select {
@@ -221,6 +238,22 @@ func (e *exec) settled(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	return nil
+}
+
+// settled reports whether the command has ended, a client knows how, and all of
+// its output has been read.
+func (e *exec) settled() bool {
+	return e.over() && (e.err != nil || e.told.Load() && e.stdout.settled() && e.stderr.settled())
+}
+
+// over reports whether the command has ended.
+func (e *exec) over() bool {
+	select {
+	case <-e.done:
+		return true
+	default:
+		return false
+	}
 }
 
 func (e *exec) release() {
@@ -283,10 +316,12 @@ func (s *Server) TaskExecStdioRead(r *pb.TaskExecStdioReadRequest, stream grpc.S
 	offset := int64(r.GetOffset())
 	buffer := make([]byte, chunkSize)
 	for {
-		n, err := output.read(ctx, buffer, offset)
+		n, next, err := output.read(ctx, buffer, offset)
 		switch {
 		case errors.Is(err, io.EOF):
-			return e.settled(ctx)
+			return e.complete(ctx)
+		case errors.Is(err, errNegative):
+			return invalid("exec %s: offset %d is too large", r.GetExecId(), r.GetOffset())
 		case errors.Is(err, errReleased):
 			return status.Errorf(codes.NotFound, "exec %s: %v", r.GetExecId(), err)
 		case err != nil && s.ctx.Err() != nil:
@@ -302,7 +337,7 @@ func (s *Server) TaskExecStdioRead(r *pb.TaskExecStdioReadRequest, stream grpc.S
 		if err := stream.Send(pb.TaskExecStdioReadResponse_builder{Data: buffer[:n]}.Build()); err != nil {
 			return err
 		}
-		offset += int64(n)
+		offset = next
 	}
 }
 
@@ -320,6 +355,7 @@ func (s *Server) TaskExecWait(ctx context.Context, r *pb.TaskExecWaitRequest) (*
 	case <-ctx.Done():
 		return nil, status.FromContextError(ctx.Err()).Err()
 	}
+	e.told.Store(true)
 	if e.lost {
 		return nil, e.sandbox.ended()
 	}
@@ -338,6 +374,7 @@ func (s *Server) TaskExecPoll(ctx context.Context, r *pb.TaskExecPollRequest) (*
 	default:
 		return &pb.TaskExecPollResponse{}, nil
 	}
+	e.told.Store(true)
 	if e.lost {
 		return nil, e.sandbox.ended()
 	}

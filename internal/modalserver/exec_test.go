@@ -88,7 +88,7 @@ func TestManyExecsWithMuchOutput(t *testing.T) {
 
 // Clients that lose the connection go on where they were, also after the end.
 func TestOutputCanBeReadFromAnyOffsetAfterTheEnd(t *testing.T) {
-	const size = spoolMemory + 5000
+	const size = 1<<20 + 5000
 	server := serve(t, Config{StateDir: t.TempDir()})
 	ctx, task := router(t, server, start(t, dial(t, server), nil).SandboxID)
 	_, stub := stubs(t, server)
@@ -105,7 +105,7 @@ func TestOutputCanBeReadFromAnyOffsetAfterTheEnd(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, exit.HasCode())
 	var whole []byte
-	for _, offset := range []int{0, 1, spoolMemory - 1, spoolMemory, spoolMemory + 1, size - 1, size} {
+	for _, offset := range []int{0, 1, blockSize - 1, blockSize, blockSize + 1, 1 << 20, size - 1, size} {
 		stream, err := stub.TaskExecStdioRead(ctx, pb.TaskExecStdioReadRequest_builder{TaskId: task, ExecId: "one", Offset: uint64(offset)}.Build())
 		require.NoError(t, err)
 		var got []byte

@@ -52,6 +52,7 @@ type sandbox struct {
 
 	run            runtime.Sandbox
 	stdin          *stdin
+	pool           *pool // of its outputs and its commands
 	stdout, stderr *spool
 	files          *fileBook
 	tunnels        []*tunnel
@@ -141,6 +142,7 @@ func (b *sandbox) finish() {
 		t.close()
 	}
 	b.stdin.stop()
+	b.pool.settle()
 	b.mu.Lock()
 	if b.ending == "" {
 		b.ending = endedExited
@@ -304,11 +306,12 @@ func (b *sandbox) info() SandboxInfo {
 
 // release gives up what is kept of an ended sandbox.
 func (b *sandbox) release() {
-	b.stdout.release()
-	b.stderr.release()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, e := range b.execs {
 		e.release()
 	}
+	b.stdout.release()
+	b.stderr.release()
+	b.pool.release()
 }

@@ -255,23 +255,25 @@ func (s *Server) SandboxGetLogs(r *pb.SandboxGetLogsRequest, stream grpc.ServerS
 	buffer := make([]byte, chunkSize)
 	cut := 0 // bytes of a character at the start of buffer whose rest is to come
 	for {
-		n, err := output.read(ctx, buffer[cut:], offset+int64(cut))
+		n, next, err := output.read(ctx, buffer[cut:], offset)
 		ended := errors.Is(err, io.EOF)
 		switch {
 		case ended:
 		case err != nil && ctx.Err() != nil && stream.Context().Err() == nil:
 			return nil // the client asks again
+		case errors.Is(err, errReleased):
+			return status.Errorf(codes.NotFound, "output of sandbox %s: %v", sb.id, err)
 		case err != nil:
 			return sb.answer("read output of sandbox", err)
 		}
 		available := cut + n
 		whole := available
-		if !ended {
+		if !ended && next == offset+int64(n) {
 			whole = wholeRunes(buffer[:available])
 		}
+		offset = next
 		if whole > 0 {
-			offset += int64(whole)
-			if err := stream.Send(sb.logBatch(r.GetFileDescriptor(), offset, buffer[:whole])); err != nil {
+			if err := stream.Send(sb.logBatch(r.GetFileDescriptor(), offset-int64(available-whole), buffer[:whole])); err != nil {
 				return err
 			}
 		}

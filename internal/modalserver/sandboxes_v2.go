@@ -112,7 +112,7 @@ func (s *Server) sandboxStdioReadV2(r *newer.SandboxStdioReadV2Request, stream g
 	offset := int64(r.GetOffset())
 	buffer := make([]byte, chunkSize)
 	for {
-		n, err := output.read(ctx, buffer, offset)
+		n, next, err := output.read(ctx, buffer, offset)
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
@@ -121,10 +121,10 @@ func (s *Server) sandboxStdioReadV2(r *newer.SandboxStdioReadV2Request, stream g
 		case err != nil:
 			return sb.answer("read output of sandbox", err)
 		}
-		if err := stream.SendMsg(&newer.SandboxStdioReadV2Response{Data: buffer[:n], StartingOffset: uint64(offset)}); err != nil {
+		if err := stream.SendMsg(&newer.SandboxStdioReadV2Response{Data: buffer[:n], StartingOffset: uint64(next - int64(n))}); err != nil {
 			return err
 		}
-		offset += int64(n)
+		offset = next
 	}
 }
 

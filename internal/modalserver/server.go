@@ -51,6 +51,12 @@ type Config struct {
 	// AdvertisedHost is the host, or host:port, that clients are told for
 	// tunnels. "" = where the tunnel really listens.
 	AdvertisedHost string
+	// OutputLimit is how many bytes of output are kept of a sandbox and its
+	// commands, of which a quarter may wait to be read in one stream. A command
+	// that is further ahead of its readers waits; of the sandbox's own output
+	// the oldest is dropped. All sandboxes of a server together have eight times
+	// as much. 0 = 256 MiB.
+	OutputLimit int64
 	// Secrets are named secrets that exist from the start, in every environment.
 	Secrets map[string]map[string]string
 	// Proxies are the names of proxies that exist. They change no traffic.
@@ -82,6 +88,7 @@ type Server struct {
 	names    catalog
 	images   catalog // what is known of images
 	spoolDir string
+	outputs  *outputBudget
 	secrets  *secretBook
 	proxies  map[string]string // ID by name
 	builds   *buildBook
@@ -175,6 +182,7 @@ func New(cfg Config) (*Server, error) {
 		names:        catalog{st},
 		images:       catalog{images},
 		spoolDir:     spoolDir,
+		outputs:      newOutputBudget(cfg.OutputLimit),
 		secrets:      newSecretBook(cfg.Secrets),
 		proxies:      map[string]string{},
 		builds:       newBuildBook(),

@@ -6,104 +6,135 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync"
+	"sort"
 
 	"golang.org/x/sync/errgroup"
 )
 
 const (
-	spoolMemory = 1 << 20   // bytes kept in memory; what follows goes to a file
-	spoolAhead  = 256 << 20 // bytes that a writer may be ahead of the furthest reader
-	chunkSize   = 128 << 10 // bytes read at once
+	chunkSize = 128 << 10 // bytes read at once
+	// pipeRoom is the most that a pipe can hold: it is taken from a process that
+	// has ended however much waits to be read, so that the pipe can be closed.
+	pipeRoom = 1 << 20
 )
 
 var (
 	errReleased = errors.New("output is no longer kept")
-	errNotKept  = errors.New("output cannot be kept")
+	errNegative = errors.New("negative offset")
 )
 
-// spool keeps everything written to it for readers that start at any offset,
-// at any time. A writer that is far ahead of every reader has to wait.
+// spool keeps what is written to it for readers that start at any offset, as
+// far as it is still kept. A writer that is far ahead of every reader waits,
+// or, where the output may be nobody's, drops what is oldest.
 type spool struct {
-	dir string // of the file; "" = the system's
+	pool  *pool
+	lossy bool // drops instead of waiting
 
-	mu       sync.Mutex
-	memory   []byte
-	file     *os.File // what follows memory; nil = nothing does
+	// What follows is guarded by the pool's mutex.
+	blocks   []*block
+	base     int64 // offset of the first byte that is kept
 	size     int64
-	furthest int64         // the highest offset that a reader has reached
+	furthest int64 // the highest offset that a reader has reached
+	last     bool  // the process is gone: only what its pipe holds is to come
+	released bool
 	ended    error         // io.EOF, or why there is no more; nil = there may be more
-	changed  chan struct{} // closed when one of these changes
+	changed  chan struct{} // closed when there is more, or the end
 }
 
-func newSpool(dir string) *spool { return &spool{dir: dir, changed: make(chan struct{})} }
+func newSpool(p *pool, lossy bool) *spool {
+	return &spool{pool: p, lossy: lossy, changed: make(chan struct{})}
+}
 
 func (s *spool) notifyLocked() {
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
 
-// Write keeps p. It waits while readers are too far behind, and fails once the spool has ended.
+// Write keeps p. It waits while readers are too far behind, and fails once the
+// spool has ended or can keep no more.
 func (s *spool) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for s.ended == nil && s.size-s.furthest > spoolAhead {
-		changed := s.changed
-		s.mu.Unlock()
-		<-changed
-		s.mu.Lock()
-	}
-	if s.ended != nil {
-		return 0, io.ErrClosedPipe
-	}
-	rest := p
-	if room := spoolMemory - len(s.memory); room > 0 {
-		n := min(room, len(rest))
-		s.memory = append(s.memory, rest[:n]...)
-		rest = rest[n:]
-	}
-	if len(rest) > 0 {
-		at := s.size + int64(len(p)-len(rest))
-		if err := s.spillLocked(rest, at-spoolMemory); err != nil {
-			return 0, err
+	s.pool.mu.Lock()
+	defer s.pool.mu.Unlock()
+	written := 0
+	for written < len(p) {
+		if s.ended != nil {
+			return written, io.ErrClosedPipe
 		}
+		n, err := s.appendLocked(p[written:])
+		if err != nil {
+			return written, err
+		}
+		if n > 0 {
+			written += n
+			continue
+		}
+		if s.pool.over {
+			return written, fmt.Errorf("%w: the limit for output that nobody has read is reached", errNotKept)
+		}
+		changed, room := s.changed, s.pool.changed
+		s.pool.mu.Unlock()
+		select {
+		case <-changed:
+		case <-room:
+		}
+		s.pool.mu.Lock()
 	}
-	s.size += int64(len(p))
-	s.notifyLocked()
-	return len(p), nil
+	return written, nil
 }
 
-func (s *spool) spillLocked(p []byte, at int64) error {
-	if s.file == nil {
-		file, err := os.CreateTemp(s.dir, "output-*")
-		if err != nil {
-			return fmt.Errorf("%w: %w", errNotKept, err)
+// appendLocked takes as much as there is room for.
+func (s *spool) appendLocked(p []byte) (int, error) {
+	for {
+		room := s.pool.budget.sandbox/unreadShare - (s.size - s.furthest)
+		if s.last {
+			room += pipeRoom
 		}
-		// Without a name it vanishes with the process, however that ends. Where
-		// an open file cannot be removed, release does it.
-		_ = os.Remove(file.Name())
-		s.file = file
+		n, err := 0, error(nil)
+		if room > 0 {
+			n, err = s.pool.growLocked(s, p[:min(int64(len(p)), room)])
+		}
+		if n > 0 || err != nil {
+			s.size += int64(n)
+			s.notifyLocked()
+			return n, err
+		}
+		if !s.lossy || len(s.blocks) == 0 {
+			return 0, nil
+		}
+		s.pool.dropLocked(s, 1)
 	}
-	if _, err := s.file.WriteAt(p, at); err != nil {
-		return fmt.Errorf("%w: %w", errNotKept, err)
-	}
-	return nil
+}
+
+// closing says that the process is gone.
+func (s *spool) closing() {
+	s.pool.mu.Lock()
+	defer s.pool.mu.Unlock()
+	s.last = true
+	s.pool.notifyLocked()
 }
 
 // end says that nothing more is coming: io.EOF, or why. Only the first call counts.
 func (s *spool) end(reason error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ended == nil {
-		s.ended = reason
-		s.notifyLocked()
+	s.pool.mu.Lock()
+	defer s.pool.mu.Unlock()
+	s.endLocked(reason)
+}
+
+func (s *spool) endLocked(reason error) {
+	if s.ended != nil {
+		return
+	}
+	s.ended = reason
+	s.notifyLocked()
+	if s.pool.over {
+		s.pool.dropReadLocked(0)
 	}
 }
 
-// fill copies everything from the readers and ends the spool when all of them
-// have ended, or at once when it can keep no more: the readers are then read
-// all the same, as a command that nobody reads would wait for ever.
-func (s *spool) fill(readers ...io.Reader) {
+// fill copies everything from the readers, closes them and ends the spool when
+// all of them have ended, or at once when it can keep no more: the readers are
+// then read all the same, as a command that nobody reads would wait for ever.
+func (s *spool) fill(readers ...io.ReadCloser) {
 	var copies errgroup.Group
 	for _, r := range readers {
 		copies.Go(func() error {
@@ -112,6 +143,7 @@ func (s *spool) fill(readers ...io.Reader) {
 				s.end(err)
 				_, _ = io.Copy(io.Discard, r)
 			}
+			_ = r.Close() // everything has been read
 			return err
 		})
 	}
@@ -122,54 +154,73 @@ func (s *spool) fill(readers ...io.Reader) {
 	s.end(err)
 }
 
-// read fills p from offset on. It waits for at least one byte, the end of the
-// spool (whose reason it returns) or the end of ctx.
-func (s *spool) read(ctx context.Context, p []byte, offset int64) (int, error) {
+// read fills p from offset on and returns the offset of what follows. It waits
+// for at least one byte, the end of the spool (whose reason it returns) or the
+// end of ctx. Where bytes were dropped p tells how many, in words.
+func (s *spool) read(ctx context.Context, p []byte, offset int64) (n int, next int64, err error) {
+	if offset < 0 {
+		return 0, offset, errNegative
+	}
 	for {
-		s.mu.Lock()
-		s.furthest = max(s.furthest, min(offset, s.size))
-		changed, ended, available := s.changed, s.ended, s.size-offset
-		if available > 0 {
-			n, err := s.copyLocked(p[:min(int64(len(p)), available)], offset)
-			if s.furthest < offset+int64(n) {
-				s.furthest = offset + int64(n)
-				s.notifyLocked()
-			}
-			s.mu.Unlock()
-			return n, err
-		}
-		s.mu.Unlock()
-		if ended != nil {
-			return 0, ended
+		s.pool.mu.Lock()
+		n, next, err := s.takeLocked(p, offset)
+		changed := s.changed
+		s.pool.mu.Unlock()
+		if n > 0 || err != nil {
+			return n, next, err
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			return 0, offset, ctx.Err()
 		}
 	}
 }
 
-func (s *spool) copyLocked(p []byte, offset int64) (int, error) {
+func (s *spool) takeLocked(p []byte, offset int64) (n int, next int64, err error) {
 	switch {
-	case offset < int64(len(s.memory)):
-		return copy(p, s.memory[offset:]), nil
-	case s.file != nil:
-		return s.file.ReadAt(p, offset-spoolMemory)
-	default:
-		return 0, errReleased
+	case s.released:
+		return 0, offset, errReleased
+	case offset < s.base && !s.lossy:
+		return 0, offset, fmt.Errorf("%w before byte %d", errReleased, s.base)
+	case offset < s.base:
+		return copy(p, fmt.Sprintf("\n[%d bytes of output were not kept]\n", s.base-offset)), s.base, nil
+	case offset >= s.size:
+		s.pool.advanceLocked(s, offset)
+		if s.ended != nil && s.pool.over {
+			s.pool.dropReadLocked(0)
+		}
+		return 0, offset, s.ended
 	}
+	at := sort.Search(len(s.blocks), func(i int) bool { return s.blocks[i].end() > offset })
+	b := s.blocks[at]
+	from := offset - b.start
+	p = p[:min(int64(len(p)), int64(b.size)-from)]
+	if b.memory != nil {
+		n = copy(p, b.memory[from:])
+	} else if n, err = s.pool.file.ReadAt(p, b.at+from); err != nil {
+		return 0, offset, fmt.Errorf("%w: %w", errNotKept, err)
+	}
+	s.pool.advanceLocked(s, offset+int64(n))
+	return n, offset + int64(n), nil
 }
 
 // release gives up what was kept.
 func (s *spool) release() {
-	s.end(errReleased)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.memory = nil
-	if s.file != nil {
-		_ = s.file.Close()
-		_ = os.Remove(s.file.Name())
-		s.file = nil
-	}
+	s.pool.mu.Lock()
+	defer s.pool.mu.Unlock()
+	s.releaseLocked()
+}
+
+func (s *spool) releaseLocked() {
+	s.endLocked(errReleased)
+	s.released = true
+	s.pool.dropLocked(s, len(s.blocks))
+}
+
+// settled reports whether everything has been written and read.
+func (s *spool) settled() bool {
+	s.pool.mu.Lock()
+	defer s.pool.mu.Unlock()
+	return s.released || s.ended != nil && s.furthest == s.size
 }

@@ -2,6 +2,7 @@ package modalserver
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -35,6 +36,9 @@ func (s *Server) sweep(now time.Time) {
 			sb.release()
 			continue
 		}
+		if sb.over() && now.Sub(sb.finished) > execMemory {
+			sb.release()
+		}
 		sb.sweepExecs(now)
 	}
 	s.sweepVolumes(now)
@@ -44,15 +48,40 @@ func (b *sandbox) sweepExecs(now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for id, e := range b.execs {
-		select {
-		case <-e.done:
-		default:
-			continue
-		}
-		if now.Sub(e.ended) > execMemory {
+		if e.over() && now.Sub(e.ended) > execMemory {
 			e.release()
 			delete(b.execs, id)
 		}
+	}
+}
+
+// forgetExecs drops the oldest of the execs that nobody has a question about,
+// so that a sandbox that runs command after command does not grow.
+func (b *sandbox) forgetExecs() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var settled, ended []string
+	for id, e := range b.execs {
+		switch {
+		case e.settled():
+			settled = append(settled, id)
+		case e.over():
+			ended = append(ended, id)
+		}
+	}
+	b.forgetLocked(settled, keptExecs)
+	b.forgetLocked(ended, maxExecs/4)
+}
+
+// forgetLocked drops all execs but the given number of those that ended last.
+func (b *sandbox) forgetLocked(ids []string, keep int) {
+	if len(ids) < 2*keep { // so that it happens seldom
+		return
+	}
+	slices.SortFunc(ids, func(x, y string) int { return b.execs[x].ended.Compare(b.execs[y].ended) })
+	for _, id := range ids[:len(ids)-keep] {
+		b.execs[id].release()
+		delete(b.execs, id)
 	}
 }
 
