@@ -35,6 +35,7 @@ func start(ctx context.Context, s settings) (*running, error) {
 	server, err := modalserver.New(modalserver.Config{
 		Runtime:        runtime,
 		Listen:         s.listen,
+		TunnelHost:     linux.TunnelHost,
 		StateDir:       filepath.Join(s.dir, "server"),
 		TokenID:        endpoint.TokenID,
 		TokenSecret:    endpoint.TokenSecret,

@@ -11,6 +11,9 @@ import (
 	"github.com/ajobi-uhc/seer-go/local"
 )
 
+// tunnelHost is where sandboxes reach each other's tunnels.
+const tunnelHost = linux.TunnelHost
+
 // hostRuntime shares the state directory of package local, so that tests find
 // its layers warm.
 func hostRuntime(allow []string, logger *slog.Logger) (host runtime.Runtime, imageDir string, err error) {

@@ -185,7 +185,7 @@ func (s *Server) machine() seer.Endpoint {
 
 func (s *Server) start() error {
 	logger := slog.New(slog.NewTextHandler(testLog{s.tb}, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	imageDir := ""
+	imageDir, tunnels := "", ""
 	if s.script != nil {
 		s.runtime = scripted.New(s.play)
 	} else {
@@ -193,9 +193,10 @@ func (s *Server) start() error {
 		if s.runtime, imageDir, err = hostRuntime(s.allow, logger); err != nil {
 			return err
 		}
+		tunnels = tunnelHost
 	}
 	server, err := modalserver.New(modalserver.Config{
-		Runtime: s.runtime, ImageDir: imageDir, PlayGPUs: s.script != nil, Logger: logger,
+		Runtime: s.runtime, ImageDir: imageDir, TunnelHost: tunnels, PlayGPUs: s.script != nil, Logger: logger,
 		Hook: s.see, Spoil: s.spoil, Clock: s.clock,
 	})
 	if err != nil {

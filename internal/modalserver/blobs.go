@@ -26,6 +26,7 @@ type blobBook struct {
 	mu       sync.Mutex
 	url      string           // of the HTTP server; "" = not needed yet
 	server   *http.Server     // nil = not needed yet
+	clients  *crowd           // of server
 	expected map[string]int64 // size by ID, until it is uploaded
 	content  map[string][]byte
 	size     int64 // of all of them, expected ones too
@@ -75,7 +76,9 @@ func (s *Server) serveBlobsLocked() error {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT "+blobPath+"{id}", s.putBlob)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: sniffTimeout}
+	server := httpServer(mux)
+	b.clients = newCrowd(fitting(maxStrangers, 8), fitting(maxStrangers, 8), nil)
+	listener = newCrowdedListener(s.ctx, listener, b.clients)
 	if !s.begin(func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			s.log.WarnContext(s.ctx, "blob server stopped", "error", err)
@@ -89,6 +92,11 @@ func (s *Server) serveBlobsLocked() error {
 	return nil
 }
 
+// httpServer is a server that bounds what it hears before it knows from whom.
+func httpServer(handler http.Handler) *http.Server {
+	return &http.Server{Handler: handler, ReadHeaderTimeout: strangerTime, MaxHeaderBytes: maxHeader}
+}
+
 // putBlob takes a blob's content, once.
 func (s *Server) putBlob(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
@@ -98,6 +106,7 @@ func (s *Server) putBlob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	b := s.blobs
+	b.clients.know(r.RemoteAddr)
 	b.mu.Lock()
 	size, known := b.expected[id]
 	b.mu.Unlock()

@@ -69,7 +69,9 @@ func (s *Server) connectProxyOf(sb *sandbox) (*connectProxy, error) {
 			r.Out.Host = r.In.Host
 		},
 	}
-	server := &http.Server{Handler: s.auth.onlyConnected(sb.id, forward), ReadHeaderTimeout: sniffTimeout}
+	clients := newCrowd(fitting(maxTunnelledEach, 16), fitting(maxStrangers, 8), s.tunnelled)
+	listener = newCrowdedListener(s.ctx, listener, clients)
+	server := httpServer(s.auth.onlyConnected(sb.id, clients, forward))
 	started := s.begin(func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			s.log.WarnContext(s.ctx, "connect proxy stopped", "sandbox", sb.id, "error", err)
@@ -92,7 +94,7 @@ func (p *connectProxy) close() {
 
 // onlyConnected passes on requests with a token for the sandbox, in a header, a
 // query parameter or a cookie, and without it.
-func (a *authority) onlyConnected(sandboxID string, next http.Handler) http.Handler {
+func (a *authority) onlyConnected(sandboxID string, clients *crowd, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		query := r.URL.Query()
@@ -114,6 +116,7 @@ func (a *authority) onlyConnected(sandboxID string, next http.Handler) http.Hand
 			http.Error(w, "a valid connect token is needed", http.StatusUnauthorized)
 			return
 		}
+		clients.know(r.RemoteAddr)
 		r.Header.Set(connectUserHeader, user)
 		next.ServeHTTP(w, r)
 	})

@@ -309,6 +309,7 @@ func (s *Server) specify(ctx context.Context, d *pb.Sandbox, further []map[strin
 	if err != nil {
 		return runtime.Spec{}, err
 	}
+	network.Open = s.isTunnel
 	volumes, err := s.volumeMounts(d.GetVolumeMounts())
 	if err != nil {
 		return runtime.Spec{}, err

@@ -7,7 +7,9 @@ import (
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -85,10 +87,10 @@ func (a *admittedStream) SendMsg(m any) error {
 
 func unspoiled(int) error { return nil }
 
-// admit checks a call's credentials and shows it to the hook. What it returns
+// admit shows a call, whose credentials are good, to the hook. What it returns
 // is called before each answer.
 func (s *Server) admit(ctx context.Context, method string, req any, stream bool) (spoil func(sent int) error, err error) {
-	if err := s.authorize(ctx, method, req); err != nil {
+	if err := ownTask(ctx, req); err != nil {
 		return nil, err
 	}
 	message, _ := req.(proto.Message)
@@ -107,16 +109,35 @@ func (s *Server) admit(ctx context.Context, method string, req any, stream bool)
 	return spoil, nil
 }
 
-func (s *Server) authorize(ctx context.Context, method string, req any) error {
-	if strings.HasPrefix(method, "/"+pb.TaskCommandRouter_ServiceDesc.ServiceName+"/") {
+// admittedTask is the key of the task that a call's token is good for.
+type admittedTask struct{}
+
+// admitCaller checks the credentials of a call, which are in its headers,
+// before anything of its message is kept.
+func (s *Server) admitCaller(ctx context.Context, call *tap.Info) (context.Context, error) {
+	if strings.HasPrefix(call.FullMethodName, "/"+pb.TaskCommandRouter_ServiceDesc.ServiceName+"/") {
 		task, err := s.auth.admitRouter(ctx)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if r, ok := req.(interface{ GetTaskId() string }); ok && r.GetTaskId() != task {
-			return status.Error(codes.Unauthenticated, "bearer token belongs to another task")
-		}
+		ctx = context.WithValue(ctx, admittedTask{}, task)
+	} else if err := s.auth.admitControl(ctx); err != nil {
+		return nil, err
+	}
+	if from, ok := peer.FromContext(ctx); ok {
+		s.clients.know(from.Addr.String())
+	}
+	return ctx, nil
+}
+
+// ownTask refuses a call to the command router for another task than its token's.
+func ownTask(ctx context.Context, req any) error {
+	task, ok := ctx.Value(admittedTask{}).(string)
+	if !ok {
 		return nil
 	}
-	return s.auth.admitControl(ctx)
+	if r, ok := req.(interface{ GetTaskId() string }); ok && r.GetTaskId() != task {
+		return status.Error(codes.Unauthenticated, "bearer token belongs to another task")
+	}
+	return nil
 }

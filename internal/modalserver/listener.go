@@ -169,9 +169,9 @@ func closeWrite(conn net.Conn) error {
 	return conn.Close()
 }
 
-// selfSigned makes a certificate for the address the server listens on and the
-// host it is known by.
-func selfSigned(address net.Addr, advertised string) (*tls.Config, error) {
+// selfSigned makes a certificate for the hosts that the server is known by, with
+// or without their ports.
+func selfSigned(hosts ...string) (*tls.Config, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("make certificate: %w", err)
@@ -189,7 +189,6 @@ func selfSigned(address net.Addr, advertised string) (*tls.Config, error) {
 		DNSNames:              []string{"localhost"},
 		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 	}
-	hosts := []string{address.String(), advertised}
 	for _, host := range hosts {
 		if h, _, err := net.SplitHostPort(host); err == nil {
 			host = h

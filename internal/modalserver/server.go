@@ -31,6 +31,7 @@ import (
 const (
 	maxMessage   = 100 << 20 // bytes; the clients' own limit
 	streamWindow = 8 << 20   // bytes in flight per stream
+	maxStreams   = 4096      // calls at once on one connection
 )
 
 // Config says what a Server runs on.
@@ -48,6 +49,9 @@ type Config struct {
 	Listen string
 	// TokenID and TokenSecret are what clients must present. "" = anything.
 	TokenID, TokenSecret string
+	// TunnelHost is the address that tunnels listen on: one that the sandboxes of
+	// Runtime reach as this machine does, and nobody else. "" = that of Listen.
+	TunnelHost string
 	// AdvertisedHost is the host, or host:port, that clients are told for
 	// tunnels. "" = where the tunnel really listens.
 	AdvertisedHost string
@@ -98,9 +102,13 @@ type Server struct {
 
 	address    string
 	advertised string
+	tunnelHost string
 	playGPUs   bool
 	tls        *tls.Config
 	listener   *sniffingListener
+	clients    *crowd   // connections to listener
+	tunnelled  *crowd   // and through all tunnels
+	tunnelAt   sync.Map // *tunnel by the address that it listens on
 	grpc       *grpc.Server
 
 	ctx      context.Context // ends when Close begins
@@ -167,7 +175,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start server: %w", err)
 	}
-	tlsConfig, err := selfSigned(listener.Addr(), cfg.AdvertisedHost)
+	tlsConfig, err := selfSigned(listener.Addr().String(), cfg.AdvertisedHost, cfg.TunnelHost)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start server: %w", err), listener.Close())
 	}
@@ -191,9 +199,11 @@ func New(cfg Config) (*Server, error) {
 		blobs:        newBlobBook(),
 		address:      listener.Addr().String(),
 		advertised:   cfg.AdvertisedHost,
+		tunnelHost:   cfg.TunnelHost,
+		clients:      newCrowd(fitting(maxClients, 4), fitting(maxStrangers, 8), nil),
+		tunnelled:    newCrowd(fitting(maxTunnelled, 8), 0, nil),
 		playGPUs:     cfg.PlayGPUs,
 		tls:          tlsConfig,
-		listener:     newSniffingListener(listener, tlsConfig),
 		ctx:          ctx,
 		cancel:       cancel,
 		sandboxes:    map[string]*sandbox{},
@@ -201,6 +211,7 @@ func New(cfg Config) (*Server, error) {
 		sandboxNames: map[string]*sandbox{},
 		ephemeral:    map[string]time.Time{},
 	}
+	s.listener = newSniffingListener(newCrowdedListener(ctx, listener, s.clients), tlsConfig)
 	for _, name := range cfg.Proxies {
 		s.proxies[name] = newID("pr-")
 	}
@@ -210,6 +221,11 @@ func New(cfg Config) (*Server, error) {
 		grpc.InitialWindowSize(streamWindow),
 		grpc.InitialConnWindowSize(2*streamWindow),
 		grpc.WaitForHandlers(true),
+		// Before a call has shown its token, little of it is read.
+		grpc.InTapHandle(s.admitCaller),
+		grpc.MaxHeaderListSize(maxHeader),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.ConnectionTimeout(strangerTime),
 		// Clients ping every 30 s even when they have no call open.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.ChainUnaryInterceptor(s.interceptUnary),

@@ -93,6 +93,86 @@ func TestTunnelsCarryTLSAndPlaintext(t *testing.T) {
 	require.Error(t, err, "a tunnel ends with its sandbox")
 }
 
+// greet says something first, and then what it heard up to the end of file.
+func greet(t *testing.T) string {
+	t.Helper()
+	listener, err := listen(t.Context(), "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = conn.Close() }()
+				_, _ = io.WriteString(conn, "220 ready\n")
+				heard, _ := io.ReadAll(conn)
+				fmt.Fprintf(conn, "heard %s\n", heard)
+			}()
+		}
+	}()
+	return listener.Addr().String()
+}
+
+func TestTunnelsOfServersThatSpeakFirst(t *testing.T) {
+	server := serve(t, Config{Runtime: dialing(greet(t))})
+	sb := start(t, dial(t, server), &modal.SandboxCreateParams{EncryptedPorts: []int{2525}, UnencryptedPorts: []int{25}})
+	tunnels, err := sb.Tunnels(t.Context(), time.Minute)
+	require.NoError(t, err)
+	host, port, err := tunnels[25].TCPSocket()
+	require.NoError(t, err)
+	for name, address := range map[string]string{
+		"plain":                          net.JoinHostPort(host, strconv.Itoa(port)),
+		"plain on a port for encryption": net.JoinHostPort(tunnels[2525].Host, strconv.Itoa(tunnels[2525].Port)),
+	} {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+		require.NoError(t, err)
+		reader := bufio.NewReader(conn)
+		line, err := reader.ReadString('\n')
+		require.NoError(t, err, name)
+		assert.Equal(t, "220 ready\n", line, name)
+		_, err = io.WriteString(conn, "hello")
+		require.NoError(t, err)
+		require.NoError(t, closeWrite(conn))
+		rest, err := io.ReadAll(reader)
+		require.NoError(t, err)
+		assert.Equal(t, "heard hello\n", string(rest), name)
+		require.NoError(t, conn.Close())
+	}
+	secure := &tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // Whose certificate it is another test asks.
+	conn, err := secure.DialContext(t.Context(), "tcp", net.JoinHostPort(tunnels[2525].Host, strconv.Itoa(tunnels[2525].Port)))
+	require.NoError(t, err)
+	require.NoError(t, closeWrite(conn))
+	all, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	assert.Equal(t, "220 ready\nheard \n", string(all))
+	require.NoError(t, conn.Close())
+}
+
+// What the sandbox encrypts itself passes untouched through a port that is not
+// to be encrypted.
+func TestTunnelsLeaveTLSOfTheSandboxAlone(t *testing.T) {
+	inside := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "its own") }))
+	t.Cleanup(inside.Close)
+	server := serve(t, Config{Runtime: dialing(inside.Listener.Addr().String())})
+	sb := start(t, dial(t, server), &modal.SandboxCreateParams{UnencryptedPorts: []int{443}})
+	tunnels, err := sb.Tunnels(t.Context(), time.Minute)
+	require.NoError(t, err)
+	host, port, err := tunnels[443].TCPSocket()
+	require.NoError(t, err)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+net.JoinHostPort(host, strconv.Itoa(port)), nil)
+	require.NoError(t, err)
+	answer, err := inside.Client().Do(request) // trusts the certificate of inside alone
+	require.NoError(t, err)
+	body, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	require.NoError(t, answer.Body.Close())
+	assert.Equal(t, "its own", string(body))
+	inside.Client().CloseIdleConnections()
+}
+
 func TestAdvertisedHost(t *testing.T) {
 	server := serve(t, Config{AdvertisedHost: "local.modal.host:443"})
 	sb := start(t, dial(t, server), &modal.SandboxCreateParams{EncryptedPorts: []int{8888}})

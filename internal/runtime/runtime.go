@@ -145,7 +145,10 @@ type Network struct {
 	Allow   []netip.Prefix // nil = everything that is not refused; else only these
 	// Only, unless nil, opens these addresses, on this machine's loopback too,
 	// and nothing else, name resolution included. It goes before the others.
-	Only    []netip.AddrPort
+	Only []netip.AddrPort
+	// Open, unless nil, is asked at every TCP connection to this machine's
+	// loopback whether the address is open to the sandbox as long as Allow is nil.
+	Open    func(netip.AddrPort) bool
 	Private bool // private ranges are not refused (loopback, the host and metadata still are)
 }
 

@@ -12,10 +12,13 @@ import (
 	"os"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ajobi-uhc/seer-go/internal/runtime"
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/guest"
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/layers"
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/mounter"
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/network"
 )
 
 // Config configures New.
@@ -43,6 +46,7 @@ type Runtime struct {
 	privileges guest.Privileges
 	cgroups    *cgroups
 	mounter    mounter.Mounter
+	budget     *network.Budget
 
 	building sync.Mutex // one image of a reference at a time
 
@@ -72,6 +76,10 @@ func New(cfg Config) (*Runtime, error) {
 	if err := groups.sweep(); err != nil {
 		cfg.Logger.Warn("remove control groups of an ended program", slog.Any("cause", err))
 	}
+	var descriptors unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &descriptors); err != nil {
+		return nil, fmt.Errorf("read limit of descriptors: %w", err)
+	}
 	alive, cancel := context.WithCancel(context.Background())
 	r := &Runtime{
 		alive:      alive,
@@ -81,6 +89,7 @@ func New(cfg Config) (*Runtime, error) {
 		store:      store,
 		privileges: privileges,
 		cgroups:    groups,
+		budget:     network.NewBudget(descriptors.Cur),
 		sandboxes:  map[string]*sandbox{},
 	}
 	go r.mounter.Begin() // while whoever wants a sandbox still makes up its image

@@ -20,6 +20,10 @@ import (
 // open to them.
 const HostName = network.HostName
 
+// TunnelHost is the address of this machine's loopback at which sandboxes reach
+// what runtime.Network.Open opens to them.
+const TunnelHost = network.TunnelIP
+
 // sandbox implements runtime.Sandbox.
 type sandbox struct {
 	runtime  *Runtime

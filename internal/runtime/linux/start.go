@@ -104,7 +104,7 @@ func (s *sandbox) begin(ctx context.Context) error {
 	if err != nil {
 		return explain(err, observe(r.store.Dir()))
 	}
-	s.network, err = network.Serve(far, r.policy(s.spec.Network), network.Options{Logger: r.log})
+	s.network, err = network.Serve(far, r.policy(s.spec.Network), network.Options{Logger: r.log, Budget: r.budget})
 	if err != nil {
 		s.guest.Kill()
 		return err
@@ -117,7 +117,7 @@ func (r *Runtime) policy(n runtime.Network) network.Policy {
 	if n.Only != nil {
 		return network.Policy{HostsOnly: true, Hosts: n.Only}
 	}
-	return network.Policy{Blocked: n.Blocked, Allow: n.Allow, Private: n.Private, Hosts: r.cfg.AllowHosts}
+	return network.Policy{Blocked: n.Blocked, Allow: n.Allow, Private: n.Private, Hosts: r.cfg.AllowHosts, Open: n.Open}
 }
 
 func (s *sandbox) binds() ([]mounter.Bind, error) {

@@ -50,14 +50,14 @@ func (n *Network) answerQueries(conn *gonet.UDPConn) {
 		if err != nil {
 			return
 		}
-		if !n.datagrams.take() {
+		if !n.take(n.datagrams) {
 			continue // the sandbox asks again
 		}
 		query := append([]byte(nil), buf[:size]...)
 		n.running.Add(1)
 		go func() {
 			defer n.running.Done()
-			defer n.datagrams.free()
+			defer n.free(n.datagrams)
 			answer, err := n.resolve(query)
 			if err != nil {
 				n.log.Debug("resolve", slog.Any("cause", err))

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -47,6 +48,9 @@ func SetupGuest(cfg GuestConfig) (fd int, err error) {
 		return -1, err
 	}
 	if err := acknowledgeAtOnce(); err != nil {
+		return -1, err
+	}
+	if err := routeTunnels(); err != nil {
 		return -1, err
 	}
 	return packetSocket()
@@ -123,6 +127,50 @@ func acknowledgeAtOnce() error {
 		if err := netlink.RouteChange(&route); err != nil {
 			return fmt.Errorf("set quickack on route %s: %w", route.Dst, err)
 		}
+	}
+	return nil
+}
+
+// routeTunnels sends TunnelIP, which is an address of loopback, to the gateway.
+func routeTunnels() error {
+	link, err := netlink.LinkByName(guestLink)
+	if err != nil {
+		return fmt.Errorf("find link %s: %w", guestLink, err)
+	}
+	if err := acceptLoopback(link.Attrs().Index); err != nil {
+		return err
+	}
+	// The table that comes first has all of loopback; the longer prefix wins.
+	err = netlink.RouteAdd(&netlink.Route{
+		Table:     unix.RT_TABLE_LOCAL,
+		LinkIndex: link.Attrs().Index,
+		Dst:       &net.IPNet{IP: net.ParseIP(TunnelIP).To4(), Mask: net.CIDRMask(32, 32)},
+		Gw:        net.ParseIP(GatewayIP),
+		Src:       net.ParseIP(SandboxIP),
+	})
+	if err != nil {
+		return fmt.Errorf("add route to %s: %w", TunnelIP, err)
+	}
+	return nil
+}
+
+// acceptLoopback lets a link carry addresses of loopback, which the kernel
+// otherwise drops there (route_localnet).
+func acceptLoopback(link int) error {
+	const (
+		inetConf      = 1  // IFLA_INET_CONF of linux/if_link.h
+		routeLocalnet = 26 // IPV4_DEVCONF_ROUTE_LOCALNET of linux/ip.h
+	)
+	message := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	message.Index = int32(link)
+	families := nl.NewRtAttr(unix.IFLA_AF_SPEC|unix.NLA_F_NESTED, nil)
+	settings := families.AddRtAttr(unix.AF_INET|unix.NLA_F_NESTED, nil).AddRtAttr(inetConf|unix.NLA_F_NESTED, nil)
+	settings.AddRtAttr(routeLocalnet, nl.Uint32Attr(1))
+	request := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
+	request.AddData(message)
+	request.AddData(families)
+	if _, err := request.Execute(unix.NETLINK_ROUTE, 0); err != nil {
+		return fmt.Errorf("let link %s carry addresses of loopback: %w", guestLink, err)
 	}
 	return nil
 }

@@ -17,7 +17,9 @@ import (
 
 const (
 	maxConnections = 1024
+	minConnections = 16
 	maxDatagrams   = 512 // UDP flows and DNS queries together
+	maxNeighbours  = 256 // connections to TunnelIP
 
 	dialTimeout = 30 * time.Second
 )
@@ -31,6 +33,22 @@ type Options struct {
 	Resolver string
 	// MTU in bytes; 0 = 65520. It is that of GuestConfig.
 	MTU int
+	// Budget bounds the connections of all networks that share it. Nil = no
+	// bound but each network's own.
+	Budget *Budget
+}
+
+// Budget is how many connections several networks may have outside at once.
+type Budget struct {
+	all  slots
+	each int
+}
+
+// NewBudget makes a budget for a process that may open so many descriptors. Of
+// a quarter of them one network takes at most a quarter.
+func NewBudget(descriptors uint64) *Budget {
+	all := int(min(max(descriptors/4, 4*minConnections), 32*maxConnections))
+	return &Budget{all: make(slots, all), each: min(all/4, maxConnections)}
 }
 
 // Network is the host's end of one sandbox's network.
@@ -45,6 +63,8 @@ type Network struct {
 	stack *stack.Stack
 
 	connections, datagrams slots
+	neighbours             slots // connections to TunnelIP
+	budget                 slots // connections and datagrams of all networks; nil = no bound
 
 	alive  context.Context // until Close
 	cancel context.CancelFunc
@@ -66,6 +86,12 @@ func Serve(fd int, policy Policy, opts Options) (*Network, error) {
 		dialer:      net.Dialer{Timeout: dialTimeout},
 		connections: make(slots, maxConnections),
 		datagrams:   make(slots, maxDatagrams),
+		neighbours:  make(slots, maxNeighbours),
+	}
+	if opts.Budget != nil {
+		n.budget = opts.Budget.all
+		n.connections = make(slots, opts.Budget.each)
+		n.datagrams = make(slots, min(opts.Budget.each, maxDatagrams))
 	}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
@@ -136,12 +162,12 @@ func (n *Network) enter() bool {
 }
 
 // destination returns the address to dial for what the sandbox asked for.
-func (n *Network) destination(id stack.TransportEndpointID) (string, error) {
+func (n *Network) destination(id stack.TransportEndpointID, policy Policy) (string, error) {
 	dst := netip.AddrPortFrom(toNetip(id.LocalAddress), id.LocalPort)
 	if dst == dnsAddr() && n.policy.Resolves() {
 		return n.hostResolver()
 	}
-	dst, err := n.policy.Destination(dst, n.own.contain)
+	dst, err := policy.Destination(dst, n.own.contain)
 	if err != nil {
 		return "", err
 	}
@@ -160,10 +186,13 @@ func toNetip(a tcpip.Address) netip.Addr {
 
 func toTCPIP(a netip.Addr) tcpip.Address { return tcpip.AddrFromSlice(a.AsSlice()) }
 
-// slots bounds how many things exist at once.
+// slots bounds how many things exist at once; nil bounds nothing.
 type slots chan struct{}
 
 func (s slots) take() bool {
+	if s == nil {
+		return true
+	}
 	select {
 	case s <- struct{}{}:
 		return true
@@ -172,4 +201,25 @@ func (s slots) take() bool {
 	}
 }
 
-func (s slots) free() { <-s }
+func (s slots) free() {
+	if s != nil {
+		<-s
+	}
+}
+
+// take counts something in a bound of this network's and in that of all.
+func (n *Network) take(own slots) bool {
+	if !own.take() {
+		return false
+	}
+	if !n.budget.take() {
+		own.free()
+		return false
+	}
+	return true
+}
+
+func (n *Network) free(own slots) {
+	n.budget.free()
+	own.free()
+}

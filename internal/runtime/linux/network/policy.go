@@ -12,6 +12,9 @@ const (
 	SandboxIP = "192.168.127.2"      // the sandbox's eth0
 	HostIP    = "192.168.127.254"    // the host's loopback, as far as Policy.Hosts opens it
 	HostName  = "host.seer.internal" // the name of HostIP in the sandbox
+	// TunnelIP is the one address of the host's loopback that the sandbox has a
+	// route to. What of it is open Policy.Open decides.
+	TunnelIP = "127.83.69.82"
 
 	subnet  = "192.168.127.0/24"
 	dnsPort = 53
@@ -31,6 +34,9 @@ type Policy struct {
 	// Private opens private and carrier-grade ranges: 10/8, 172.16/12,
 	// 192.168/16, 100.64/10 and fc00::/7.
 	Private bool
+	// Open, unless nil, reports whether TCP to an address of TunnelIP is open.
+	// It is asked for every connection, and not where Allow is set.
+	Open func(netip.AddrPort) bool
 	// Hosts are opened one by one, whatever their address and whatever Allow
 	// says. The sandbox reaches one on the host's loopback at HostIP and the
 	// same port, any other at its own address.
@@ -82,6 +88,9 @@ func (p Policy) Destination(dst netip.AddrPort, own func(netip.Addr) bool) (neti
 	addr := dst.Addr().WithZone("") // a prefix contains no address that has a zone
 	if p.Allow != nil && !contain(p.Allow, addr) {
 		return refuse("not in the list of allowed networks")
+	}
+	if p.Allow == nil && p.Open != nil && dst.Addr() == netip.MustParseAddr(TunnelIP) && p.Open(dst) {
+		return dst, nil
 	}
 	for _, class := range refusedClasses() {
 		if class.private && p.Private {

@@ -19,8 +19,27 @@ import (
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
+// buffers are the bytes of a connection's buffers, of which each has two of each kind.
+type buffers struct {
+	stack  int64 // in the stack, and in the host's kernel
+	copies int   // between them
+}
+
+// buffersFor gives a sandbox's n-th connection its buffers. A few are quick; of
+// the many that nobody reads all together hold no more than the few.
+func buffersFor(n int) buffers {
+	switch {
+	case n <= quickConnections:
+		return buffers{connectionBuffer, 64 << 10}
+	case n <= 8*quickConnections:
+		return buffers{connectionBuffer / 8, 16 << 10}
+	default:
+		return buffers{connectionBuffer / 32, 8 << 10}
+	}
+}
+
 const (
-	copyBuffer = 64 << 10 // bytes
+	quickConnections = 32
 
 	// lingerTimeout bounds how long a finished connection keeps what the
 	// sandbox does not read.
@@ -37,12 +56,20 @@ func (n *Network) acceptTCP(r *tcp.ForwarderRequest) {
 		return
 	}
 	defer n.running.Done()
-	if !n.connections.take() {
+	if !n.take(n.connections) {
 		n.logRefused(r.ID().LocalAddress, r.ID().LocalPort, errTooMany)
 		r.Complete(true)
 		return
 	}
-	defer n.connections.free()
+	defer n.free(n.connections)
+	if toNetip(r.ID().LocalAddress).String() == TunnelIP {
+		if !n.neighbours.take() {
+			n.logRefused(r.ID().LocalAddress, r.ID().LocalPort, errTooMany)
+			r.Complete(true)
+			return
+		}
+		defer n.neighbours.free()
+	}
 
 	conn, err := n.connect(r)
 	if err != nil {
@@ -59,7 +86,7 @@ func (n *Network) acceptTCP(r *tcp.ForwarderRequest) {
 // connect dials before it completes the handshake, so that the sandbox sees a
 // refused connection as refused.
 func (n *Network) connect(r *tcp.ForwarderRequest) (*connection, error) {
-	address, err := n.destination(r.ID())
+	address, err := n.destination(r.ID(), n.policy)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +105,15 @@ func (n *Network) connect(r *tcp.ForwarderRequest) (*connection, error) {
 		return nil, errors.Join(stackError("accept connection", terr), reset(outside))
 	}
 	endpoint.SocketOptions().SetDelayOption(false)
+	room := buffersFor(len(n.connections))
+	if room.stack < connectionBuffer {
+		endpoint.SocketOptions().SetSendBufferSize(room.stack, true)
+		endpoint.SocketOptions().SetReceiveBufferSize(room.stack, true)
+		_ = outside.SetReadBuffer(int(room.stack)) // fails on a connection that is gone, which reading tells
+		_ = outside.SetWriteBuffer(int(room.stack))
+	}
 	return &connection{
+		copies:   room.copies,
 		endpoint: endpoint,
 		inside:   gonet.NewTCPConn(&queue, endpoint),
 		outside:  outside,
@@ -92,6 +127,7 @@ func (n *Network) logRefused(addr tcpip.Address, port uint16, err error) {
 
 // connection is one TCP connection of the sandbox and its continuation outside.
 type connection struct {
+	copies   int            // bytes of a buffer for each direction
 	endpoint tcpip.Endpoint // under inside
 	inside   *gonet.TCPConn
 	outside  *net.TCPConn
@@ -116,7 +152,7 @@ func (c *connection) relay() {
 
 func (c *connection) copy(to io.Writer, from io.Reader, end func() error) {
 	// The wrappers hide ReadFrom and WriteTo, which would copy in smaller pieces.
-	_, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, copyBuffer))
+	_, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, c.copies))
 	if err != nil {
 		c.abort()
 		return

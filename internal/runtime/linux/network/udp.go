@@ -21,8 +21,10 @@ const (
 // acceptUDP answers the first datagram of a flow. It must not block: the
 // stack's packets wait for it. After false the stack sends port unreachable.
 func (n *Network) acceptUDP(r *udp.ForwarderRequest) bool {
-	address, err := n.destination(r.ID())
-	if err == nil && !n.datagrams.take() {
+	streamsOnly := n.policy
+	streamsOnly.Open = nil
+	address, err := n.destination(r.ID(), streamsOnly)
+	if err == nil && !n.take(n.datagrams) {
 		err = errTooMany
 	}
 	if err != nil {
@@ -31,12 +33,12 @@ func (n *Network) acceptUDP(r *udp.ForwarderRequest) bool {
 	}
 	var queue waiter.Queue
 	if !n.enter() {
-		n.datagrams.free()
+		n.free(n.datagrams)
 		return false
 	}
 	endpoint, terr := r.CreateEndpoint(&queue)
 	if terr != nil {
-		n.datagrams.free()
+		n.free(n.datagrams)
 		n.running.Done()
 		n.logRefused(r.ID().LocalAddress, r.ID().LocalPort, stackError("accept flow", terr))
 		return false
@@ -44,7 +46,7 @@ func (n *Network) acceptUDP(r *udp.ForwarderRequest) bool {
 	inside := gonet.NewUDPConn(&queue, endpoint)
 	go func() {
 		defer n.running.Done()
-		defer n.datagrams.free()
+		defer n.free(n.datagrams)
 		n.openFlow(inside, address)
 	}()
 	return true
