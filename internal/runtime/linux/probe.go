@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/guest"
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/layers"
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/mounter"
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/network"
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/tree"
@@ -25,6 +26,9 @@ import (
 // says what is missing and the command that mends it.
 func Probe(ctx context.Context, dir string) (err error) {
 	if dir != "" {
+		if err := layers.CheckPlace(dir); err != nil {
+			return fmt.Errorf("probe: %w", err)
+		}
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("probe: %w", err)
 		}

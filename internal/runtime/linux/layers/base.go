@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -135,7 +136,7 @@ func (b *baseBuilder) build(ctx context.Context) error {
 	if err := makeDir(root, 0o755); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context, string) error{b.skeleton, b.etc, b.state, b.accounts} {
+	for _, step := range []func(context.Context, string) error{b.skeleton, b.between, b.etc, b.state, b.accounts} {
 		if err := step(ctx, root); err != nil {
 			return err
 		}
@@ -154,8 +155,8 @@ func (b *baseBuilder) skeleton(_ context.Context, root string) error {
 			return err
 		}
 	}
-	for _, top := range b.host.tops {
-		if err := makeDir(filepath.Join(root, top), 0o755); err != nil {
+	for _, dir := range slices.Concat(b.host.tops, b.host.ways, b.host.empty) {
+		if err := makeDir(filepath.Join(root, dir), 0o755); err != nil {
 			return err
 		}
 	}

@@ -22,7 +22,9 @@ type host struct {
 	fingerprint string
 	privileged  bool              // sandboxes keep owners
 	release     map[string]string // /etc/os-release
-	tops        []string          // top-level directories to overlay
+	tops        []string          // directories to overlay: the roots, or parts of them
+	ways        []string          // directories between them that lead to mounts
+	empty       []string          // mount points whose files are left out
 	links       map[string]string // top-level symbolic links, by name
 }
 
@@ -33,14 +35,20 @@ func describeHost(privileged bool) (*host, error) {
 		return nil, err
 	}
 	h := &host{privileged: privileged, release: release, links: map[string]string{}}
-	for _, name := range []string{"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"} {
+	mounts, err := hostMounts()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range hostRoots() {
 		info, err := os.Lstat("/" + name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
 			return nil, err
 		case info.IsDir():
-			h.tops = append(h.tops, name)
+			if err := h.split(name, mounts); err != nil {
+				return nil, err
+			}
 		case info.Mode()&fs.ModeSymlink != 0:
 			if h.links[name], err = os.Readlink("/" + name); err != nil {
 				return nil, err
@@ -48,7 +56,7 @@ func describeHost(privileged bool) (*host, error) {
 		}
 	}
 	sum := sha256.New()
-	_, _ = fmt.Fprintln(sum, baseVersion, goruntime.GOARCH, privileged, release["ID"], release["VERSION_ID"], h.tops)
+	_, _ = fmt.Fprintln(sum, baseVersion, goruntime.GOARCH, privileged, release["ID"], release["VERSION_ID"], h.tops, h.ways, h.empty)
 	for _, database := range []string{"/var/lib/dpkg/status", "/lib/apk/db/installed"} {
 		b, err := os.ReadFile(database)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -79,14 +87,36 @@ func readRelease() (map[string]string, error) {
 	return release, nil
 }
 
-// covers reports whether sandboxes would see dir among the host's files.
-func (h *host) covers(dir string) bool {
-	for _, top := range h.tops {
-		if rel, err := filepath.Rel("/"+top, dir); err == nil && filepath.IsLocal(rel) {
-			return true
+// hostRoots are the top-level directories of the host that sandboxes see.
+func hostRoots() []string { return []string{"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"} }
+
+// CheckPlace refuses a directory for a store that sandboxes would see among the
+// host's files. It need not exist.
+func CheckPlace(dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	real, err := resolved(dir)
+	if err != nil {
+		return err
+	}
+	for _, root := range hostRoots() {
+		if rel, err := filepath.Rel("/"+root, real); err == nil && filepath.IsLocal(rel) {
+			return fmt.Errorf("%s lies in a directory that sandboxes see; choose another", dir)
 		}
 	}
-	return false
+	return nil
+}
+
+// resolved follows the symbolic links of a path as far as it exists.
+func resolved(path string) (string, error) {
+	real, err := filepath.EvalSymlinks(path)
+	if !errors.Is(err, fs.ErrNotExist) || path == filepath.Dir(path) {
+		return real, err
+	}
+	parent, err := resolved(filepath.Dir(path))
+	return filepath.Join(parent, filepath.Base(path)), err
 }
 
 // IsHost reports whether the host stands in for an image of a distribution:

@@ -70,7 +70,7 @@ func (b *Sandbox) place(img Image, name, target string) ([]mounter.Overlay, erro
 		o := &overlays[i]
 		part := rootName
 		if o.Target != "/" {
-			part = filepath.Base(o.Target)
+			part = strings.TrimPrefix(o.Target, "/")
 		}
 		o.Target = filepath.Join(target, o.Target)
 		o.Upper = filepath.Join(b.Within, name, part)

@@ -47,6 +47,9 @@ func Open(dir string, privileged bool, mirror string, log *slog.Logger) (*Store,
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
+	if err := CheckPlace(dir); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
 	for _, sub := range []string{"bases", "layers", "images", "volumes", "sandboxes", "building"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil { // no other user of the host looks into sandboxes
 			return nil, fmt.Errorf("open store: %w", err)
@@ -59,9 +62,6 @@ func Open(dir string, privileged bool, mirror string, log *slog.Logger) (*Store,
 	host, err := describeHost(privileged)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
-	}
-	if host.covers(dir) {
-		return nil, fmt.Errorf("open store: %s lies in a directory that sandboxes see; choose another", dir)
 	}
 	s := &Store{dir: dir, host: host, log: log}
 	if mirror != "" {
