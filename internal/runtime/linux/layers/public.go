@@ -129,11 +129,17 @@ func (c *publicCopier) one(name string, info fs.FileInfo) error {
 	}
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 		err := os.Lchown(to, int(stat.Uid), int(stat.Gid))
-		if err != nil && !errors.Is(err, fs.ErrPermission) {
+		if err != nil && !notOurs(err) {
 			return ignoreNotExist(err)
 		}
 	}
 	return nil
+}
+
+// notOurs reports whether an owner is not ours to give: another user's, or one
+// that the user namespace of this program does not know.
+func notOurs(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EINVAL)
 }
 
 func copyFile(to, from string, info fs.FileInfo) error {

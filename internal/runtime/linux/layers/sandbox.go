@@ -143,7 +143,7 @@ func inherit(upper, lower string) error {
 	if err := unix.Stat(lower, &stat); err != nil {
 		return &fs.PathError{Op: "stat", Path: lower, Err: err}
 	}
-	if err := os.Chown(upper, int(stat.Uid), int(stat.Gid)); err != nil && !errors.Is(err, fs.ErrPermission) {
+	if err := os.Chown(upper, int(stat.Uid), int(stat.Gid)); err != nil && !notOurs(err) {
 		return err
 	}
 	return unix.Chmod(upper, stat.Mode&0o7777)
