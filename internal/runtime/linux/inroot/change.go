@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/tree"
 )
 
 // Mkdir makes a directory.
@@ -76,7 +78,7 @@ func (r Root) Remove(path string, all bool) error {
 	if err = unix.Fstatat(dir, name, &stat, unix.AT_SYMLINK_NOFOLLOW); err == nil {
 		switch {
 		case all:
-			err = removeTree(dir, name, maxDepth)
+			err = tree.RemoveAt(dir, name)
 		case stat.Mode&unix.S_IFMT == unix.S_IFDIR:
 			err = unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
 		default:
@@ -84,46 +86,6 @@ func (r Root) Remove(path string, all bool) error {
 		}
 	}
 	return failed("remove", path, err)
-}
-
-// maxDepth is how deep a tree may be for one call: every directory on the way
-// down is a descriptor.
-const maxDepth = 256
-
-func removeTree(dir int, name string, depth int) error {
-	err := unix.Unlinkat(dir, name, 0)
-	if err == nil || errors.Is(err, unix.ENOENT) {
-		return nil
-	}
-	if !errors.Is(err, unix.EISDIR) && !errors.Is(err, unix.EPERM) {
-		return err
-	}
-	if depth == 0 {
-		return unix.ENAMETOOLONG
-	}
-	fd, openErr := unix.Openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if errors.Is(openErr, unix.ENOTDIR) || errors.Is(openErr, unix.ELOOP) {
-		return err
-	}
-	if openErr != nil {
-		return openErr
-	}
-	f := os.NewFile(uintptr(fd), name)
-	names, err := f.Readdirnames(-1)
-	for _, n := range names {
-		if e := removeTree(fd, n, depth-1); err == nil {
-			err = e
-		}
-	}
-	_ = f.Close()
-	if err != nil {
-		return err
-	}
-	err = unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
-	if errors.Is(err, unix.ENOENT) {
-		return nil
-	}
-	return err
 }
 
 // Symlink makes a symbolic link in place of whatever file has its name.
@@ -159,7 +121,7 @@ func (r Root) Replace(path, content string) error {
 			return nil
 		}
 	}
-	if err = removeTree(dir, name, maxDepth); err != nil {
+	if err = tree.RemoveAt(dir, name); err != nil {
 		return failed("remove", path, err)
 	}
 	fd, err := unix.Openat(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)

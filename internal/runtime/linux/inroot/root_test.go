@@ -154,14 +154,12 @@ func hostRoot(t *testing.T) inroot.Root {
 }
 
 func TestDeepTrees(t *testing.T) {
-	r, _, _ := root(t)
-	deep := "/deep" + strings.Repeat("/d", 300)
-	fd, err := r.MkdirAll(deep)
+	r, inside, _ := root(t)
+	fd, err := r.MkdirAll("/deep" + strings.Repeat("/d", 300))
 	require.NoError(t, err)
 	require.NoError(t, unix.Close(fd))
-	assert.Error(t, r.Remove("/deep", true))
-	require.NoError(t, r.Remove("/deep"+strings.Repeat("/d", 100), true))
 	require.NoError(t, r.Remove("/deep", true))
+	assert.NoDirExists(t, filepath.Join(inside, "deep"))
 }
 
 // A rename anywhere makes the kernel give up looking for "..": a sandbox must

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -39,7 +40,7 @@ func Copy(ctx context.Context, dst, src int, kind Kind) error {
 	return c.directory(dst, src, ".", &stat)
 }
 
-// maxDepth is how deep a tree may be: every directory on the way down is two
+// maxDepth is how deep a tree may be: every directory on the way down is three
 // descriptors.
 const maxDepth = 256
 
@@ -58,20 +59,37 @@ func (c *copier) directory(dst, src int, name string, stat *unix.Stat_t) error {
 		return fmt.Errorf("copy %.64s...: more than %d directories lie in each other", name, maxDepth)
 	}
 	defer func() { c.depth-- }()
-	names, err := list(src)
+	own, err := openDir(src, ".")
 	if err != nil {
 		return &fs.PathError{Op: "read", Path: name, Err: err}
 	}
-	for _, n := range names {
-		if err := c.done(); err != nil {
-			return err
+	entries := os.NewFile(uintptr(own), name)
+	defer func() { _ = entries.Close() }()
+	for {
+		names, err := entries.Readdirnames(someNames)
+		if errors.Is(err, io.EOF) {
+			break
 		}
-		err := c.entry(dst, src, path.Join(name, n))
-		if err != nil && !vanished(err) {
+		if err != nil {
+			return &fs.PathError{Op: "read", Path: name, Err: err}
+		}
+		if err := c.entries(dst, src, name, names); err != nil {
 			return err
 		}
 	}
 	return c.attributes(dst, src, name, stat)
+}
+
+func (c *copier) entries(dst, src int, dir string, names []string) error {
+	for _, n := range names {
+		if err := c.done(); err != nil {
+			return err
+		}
+		if err := c.entry(dst, src, path.Join(dir, n)); err != nil && !vanished(err) {
+			return err
+		}
+	}
+	return nil
 }
 
 func vanished(err error) bool {
@@ -236,16 +254,6 @@ func OpenDir(path string) (int, error) {
 
 func openDir(dir int, name string) (int, error) {
 	return unix.Openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-}
-
-func list(dir int) ([]string, error) {
-	own, err := unix.Openat(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	f := os.NewFile(uintptr(own), ".")
-	names, err := f.Readdirnames(-1)
-	return names, errors.Join(err, f.Close())
 }
 
 func readlink(dir int, name string) (string, error) {
