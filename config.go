@@ -103,8 +103,9 @@ type SandboxConfig struct {
 	// is reached. Sessions and services still work.
 	BlockNetwork bool `json:"block_network,omitempty" yaml:"block_network,omitempty"`
 	// CIDRAllowlist are the only networks that the sandbox may reach, such as
-	// "203.0.113.0/24". nil means all that the backend allows.
-	CIDRAllowlist []string `json:"cidr_allowlist,omitempty" yaml:"cidr_allowlist,omitempty"`
+	// "203.0.113.0/24". nil means all that the backend allows; an empty list,
+	// [] in a file, allows none.
+	CIDRAllowlist []string `json:"cidr_allowlist,omitempty" yaml:"cidr_allowlist,omitempty" seer:"restricts"`
 
 	// Tags are labels to find the sandbox by. Keys and values have at most 63
 	// characters of A-Z, a-z, 0-9, '.', '_' and '-'; keys that begin with

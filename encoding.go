@@ -121,8 +121,11 @@ func fromWire(v any, decode func(any) error) error {
 func wireType(t reflect.Type) reflect.Type {
 	fields := reflect.VisibleFields(t)
 	for i := range fields {
-		if fields[i].Type == reflect.TypeFor[time.Duration]() {
+		switch {
+		case fields[i].Type == reflect.TypeFor[time.Duration]():
 			fields[i].Type = reflect.TypeFor[textDuration]()
+		case fields[i].Tag.Get("seer") == "restricts": // an empty list is not the same as none
+			fields[i].Type = reflect.PointerTo(fields[i].Type)
 		}
 	}
 	return reflect.StructOf(fields)
@@ -130,7 +133,18 @@ func wireType(t reflect.Type) reflect.Type {
 
 func copyFields(to, from reflect.Value) {
 	for i := range to.NumField() {
-		to.Field(i).Set(from.Field(i).Convert(to.Field(i).Type()))
+		source, target := from.Field(i), to.Field(i)
+		switch {
+		case source.Kind() == target.Kind() || target.Kind() != reflect.Pointer && source.Kind() != reflect.Pointer:
+			target.Set(source.Convert(target.Type()))
+		case source.IsNil():
+			target.SetZero()
+		case target.Kind() == reflect.Pointer:
+			target.Set(reflect.New(source.Type()))
+			target.Elem().Set(source)
+		default:
+			target.Set(source.Elem())
+		}
 	}
 }
 

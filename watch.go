@@ -97,6 +97,10 @@ func endError(exit modalclient.Exit) error {
 		return fmt.Errorf("its command ended with exit status %d: %w", exit.Code, errDied)
 	case exit.Reason == modalclient.ReasonTerminated:
 		return fmt.Errorf("it was terminated from outside: %w", ErrTerminated)
+	case exit.Reason == modalclient.ReasonMemory && exit.Message != "":
+		return fmt.Errorf("out of memory: raise MemoryMiB (%s): %w", exit.Message, errDied)
+	case exit.Reason == modalclient.ReasonMemory:
+		return fmt.Errorf("out of memory: raise MemoryMiB: %w", errDied)
 	default:
 		return fmt.Errorf("the backend gave it up (%s): %w", exit.Message, errDied)
 	}

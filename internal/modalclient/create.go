@@ -41,7 +41,7 @@ type CreateSpec struct {
 
 	EncryptedPorts []int // reached through Tunnels
 	BlockNetwork   bool
-	CIDRAllowlist  []string // nil = everything
+	CIDRAllowlist  []string // nil = everything; empty = nothing
 	Regions        []string // nil = any
 
 	// Kept: where the server KeepsLeases, the sandbox outlives its command and
@@ -128,6 +128,9 @@ func (c *Client) createNamed(ctx context.Context, app App, name string, spec Cre
 	}
 	if spec.DockerInDocker {
 		params.ExperimentalOptions = map[string]any{"enable_docker": true}
+	}
+	if spec.CIDRAllowlist != nil && len(spec.CIDRAllowlist) == 0 {
+		ctx = context.WithValue(ctx, allowNothing{}, true)
 	}
 	if spec.Kept && c.KeepsLeases() {
 		ctx = withLease(ctx, spec.Lease)

@@ -73,6 +73,18 @@ func TestWhatCreateSends(t *testing.T) {
 	}
 }
 
+func TestAnEmptyAllowlistAllowsNothing(t *testing.T) {
+	w := newWorld(t, idle())
+	app, image := w.image(t)
+	for want, list := range map[string][]string{"ALLOWLIST": {}, "OPEN": nil} {
+		create := spec(image)
+		create.CIDRAllowlist = list
+		_, err := w.Create(t.Context(), app, create)
+		require.NoError(t, err)
+		assert.Contains(t, text(t, w.request("SandboxCreate")), "network_access:{network_access_type:"+want+"}")
+	}
+}
+
 func TestNoCreateLosesItsSandbox(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("changed my mind")

@@ -247,6 +247,31 @@ func TestExpiredRouterToken(t *testing.T) {
 	assert.True(t, refused["TaskExecStart"])
 }
 
+// A refusal that nothing can mend ends after a counted number of calls, without
+// a deadline of the caller's, and with the server's words.
+func TestRefusedTokensEndInACountedNumberOfCalls(t *testing.T) {
+	for _, method := range []string{"TaskGetCommandRouterAccess", "TaskExecStart", "SandboxGetTaskId"} {
+		t.Run(method, func(t *testing.T) {
+			w := newWorld(t, host(t))
+			s := w.sandbox(t)
+			w.intercept(func(_ context.Context, call modalserver.Call) error {
+				if call.Method == method {
+					return status.Error(codes.Unauthenticated, "token was revoked")
+				}
+				return nil
+			})
+			var err error
+			calls := w.record(func() {
+				_, err = run(t, s, modalclient.ExecSpec{Args: []string{"true"}}, nil)
+			})
+			require.ErrorIs(t, err, modalclient.ErrUnauthorized)
+			require.ErrorContains(t, err, "token was revoked")
+			assert.LessOrEqual(t, count(calls, method), 4, "once more with a new token, for the command and for its end")
+			assert.Less(t, len(calls), 20)
+		})
+	}
+}
+
 func TestSandboxEndsUnderCommand(t *testing.T) {
 	w := newWorld(t, host(t))
 	other := w.connect(t)

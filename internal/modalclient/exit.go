@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
 )
@@ -18,7 +19,8 @@ const (
 	ReasonTimeout     Reason = "timeout"      // CreateSpec.Timeout
 	ReasonIdleTimeout Reason = "idle timeout" // CreateSpec.IdleTimeout
 	ReasonTerminated  Reason = "terminated"   // somebody asked for it
-	ReasonFailed      Reason = "failed"       // it never ran, or the server gave it up
+	ReasonMemory      Reason = "out of memory"
+	ReasonFailed      Reason = "failed" // it never ran, or the server gave it up
 )
 
 // Exit says how a sandbox ended.
@@ -39,6 +41,8 @@ func (e Exit) String() string {
 		text = "ended: it was idle for too long"
 	case ReasonTerminated:
 		text = "was terminated"
+	case ReasonMemory:
+		text = "ran out of memory"
 	default:
 		text = "failed"
 	}
@@ -47,6 +51,13 @@ func (e Exit) String() string {
 	}
 	return text
 }
+
+// Ends for want of memory, which modal-go's protocol does not name yet: evictions
+// to make room for others, and a sandbox's own limit.
+const (
+	firstOfMemory = 8
+	lastOfMemory  = 10
+)
 
 func exitOf(result *pb.GenericResult) Exit {
 	exit := Exit{Code: int(result.GetExitcode()), Message: result.GetException()}
@@ -61,6 +72,12 @@ func exitOf(result *pb.GenericResult) Exit {
 		exit.Reason = ReasonTerminated
 	default:
 		exit.Reason = ReasonFailed
+		if status := result.GetStatus(); status >= firstOfMemory && status <= lastOfMemory {
+			exit.Reason = ReasonMemory
+		} else if exit.Message == "" {
+			name := strings.TrimPrefix(status.String(), "GENERIC_STATUS_")
+			exit.Message = "status " + strings.ToLower(strings.ReplaceAll(name, "_", " "))
+		}
 	}
 	return exit
 }

@@ -39,6 +39,10 @@ func limited(err error) bool {
 	return st != nil && st.Code() == codes.ResourceExhausted && !ownDoing(st)
 }
 
+// allowNothing marks the create of a sandbox whose allowlist is empty, which
+// modal-go takes for none.
+type allowNothing struct{}
+
 // rewrite sets what modal-go's parameters cannot say.
 func rewrite(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	switch r := request.(type) {
@@ -52,6 +56,9 @@ func rewrite(ctx context.Context, method string, request, reply any, conn *grpc.
 		slices.SortFunc(r.GetDefinition().GetVolumeMounts(), func(a, b *pb.VolumeMount) int {
 			return cmp.Compare(a.GetMountPath(), b.GetMountPath())
 		})
+		if ctx.Value(allowNothing{}) != nil {
+			r.GetDefinition().SetNetworkAccess(pb.NetworkAccess_builder{NetworkAccessType: pb.NetworkAccess_ALLOWLIST}.Build())
+		}
 	}
 	return invoke(ctx, method, request, reply, conn, opts...)
 }

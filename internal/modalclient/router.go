@@ -154,7 +154,7 @@ type attempts struct {
 	task    *task
 	op      string
 
-	stale string    // a token that the router refused
+	stale string    // a token that the router refused; one for each row of failures
 	since time.Time // of the first failure in a row
 	delay time.Duration
 }
@@ -193,7 +193,9 @@ func (a *attempts) failed(ctx context.Context, token string, err error) error {
 		return fmt.Errorf("%s: %w", a.op, ended)
 	}
 	st := statusOf(err)
-	if st != nil && st.Code() == codes.Unauthenticated && a.stale == "" {
+	// Without a token it was not the router that refused, and what may be renewed
+	// has been, once, by the call itself.
+	if st != nil && st.Code() == codes.Unauthenticated && a.stale == "" && token != "" {
 		a.stale = token
 		return nil
 	}

@@ -353,6 +353,9 @@ func commandOf(image runtime.ImageConfig, args []string) []string {
 func networkOf(d *pb.Sandbox) (runtime.Network, error) {
 	access := d.GetNetworkAccess()
 	network := runtime.Network{Blocked: d.GetBlockNetwork() || access.GetNetworkAccessType() == pb.NetworkAccess_BLOCKED}
+	if access.GetNetworkAccessType() == pb.NetworkAccess_ALLOWLIST {
+		network.Allow = []netip.Prefix{} // an empty list allows nothing
+	}
 	for _, cidr := range access.GetAllowedCidrs() {
 		prefix, err := netip.ParsePrefix(cidr)
 		if err != nil {

@@ -95,6 +95,8 @@ func (p Plan) network() string {
 	switch {
 	case p.Blocked:
 		return "blocked"
+	case p.CIDRs != nil && len(p.CIDRs) == 0:
+		return "no address at all"
 	case len(p.CIDRs) > 0:
 		return "only " + strings.Join(p.CIDRs, ", ")
 	default:
