@@ -26,6 +26,10 @@ type CLIOptions struct {
 	Timeout   time.Duration // of each Exec and Shell; 0 = none
 	UploadDir string        // directory of this machine from which an agent may copy files into the sandbox; "" = none
 	Logger    *slog.Logger  // nil = the sandbox's
+
+	// OutputLimit is how many bytes are kept of what each Exec shows: of more,
+	// the beginning and the end ([Result.Omitted]). 0 = 16 MiB; at least 64 KiB.
+	OutputLimit int64
 }
 
 // CLISession gives an agent a sandbox without a notebook: a Python interpreter
@@ -58,7 +62,7 @@ func NewCLISession(ctx context.Context, sandbox *Sandbox, workspace *Workspace, 
 	if s.opts.Logger == nil {
 		s.opts.Logger = sandbox.opts.logger
 	}
-	s.python = newInterpreter(s.launch, s.opts.Timeout)
+	s.python = newInterpreter(s.launch, s.opts.Timeout, s.opts.OutputLimit)
 	s.python.libraries = sandboxPlace{}.libraries()
 	tools := cliTools{s}
 	s.mcpHost = newMCPHost(s.opts.Name, mcpserver.Tools{Python: tools, Shell: tools, Files: tools}, s.ModelInfoText(), s.opts.Logger)
@@ -191,7 +195,7 @@ func (s *CLISession) launch(ctx context.Context) (*pythonProcess, error) {
 		}
 		return err
 	}
-	return p, awaitPython(ctx, p, out, wait)
+	return p, awaitPython(ctx, p, out, s.python.output, wait)
 }
 
 // cliTools are the session's tools as the MCP server wants them.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/ajobi-uhc/seer-go/internal/modalclient"
 )
 
 // Errors to match with [errors.Is].
@@ -36,6 +38,8 @@ var (
 	ErrHubUnreachable = errors.New("model hub cannot be reached")
 	// ErrNotFound means that a sandbox, snapshot, model or other named thing does not exist.
 	ErrNotFound = errors.New("not found")
+	// ErrOutputLimit means that a sandbox sent more than a call collects.
+	ErrOutputLimit = modalclient.ErrOutputLimit
 	// ErrKernelDied means that the interpreter or notebook kernel of a session
 	// has ended, and its variables with it. The session's Restart gives a new one.
 	ErrKernelDied = errors.New("python interpreter died")

@@ -1,12 +1,13 @@
 package seer
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/ajobi-uhc/seer-go/internal/modalclient"
@@ -25,13 +26,18 @@ const (
 	// tailSize bounds the output that an ExitError keeps.
 	tailSize = 32 << 10
 
+	// A shell exits so, and says so, where the kernel refuses the arguments.
+	notExecutable = 126
+	tooLongWords  = "Argument list too long"
+
 	// quietAfterExit is how long output may stay silent once a command has
 	// ended before its streams count as finished: a background process that
 	// it left may hold them open for ever.
 	quietAfterExit = 2 * time.Second
 )
 
-// Exec runs a shell command with bash and returns its standard output. A
+// Exec runs a shell command with bash and returns its standard output, which
+// [WithOutputLimit] bounds. A
 // command that ends with anything but 0 gives an *[ExitError], which holds the
 // code and the end of both outputs. When ctx ends, every process that the
 // command started is killed. Commands of any length work. It reads an empty
@@ -81,6 +87,12 @@ type Cmd struct {
 	Stderr io.Writer // nil = discarded, but for the tail in ExitError; the same Writer as Stdout is written by one goroutine at a time
 	PTY    bool      // give the command a terminal of 24 x 80; all its output is Stdout
 
+	// OutputLimit is how many bytes Output and CombinedOutput collect. More is
+	// an error that matches [ErrOutputLimit], and the command is killed; Stdout
+	// takes any amount. 0 = what [WithOutputLimit] says.
+	OutputLimit int64
+
+	own     bool // it is one of ours, with an environment of its own
 	sandbox *Sandbox
 	remote  *modalclient.Sandbox // nil = the sandbox's, once it runs
 	process *modalclient.Process
@@ -101,25 +113,31 @@ func (c *Cmd) Run(ctx context.Context) error {
 	return c.Wait()
 }
 
-// Output runs the command and returns its standard output, also when it fails.
+// Output runs the command and returns its standard output, also when it fails;
+// OutputLimit bounds it.
 func (c *Cmd) Output(ctx context.Context) ([]byte, error) {
 	if c.Stdout != nil {
 		return nil, errors.New("run command: Stdout already set")
 	}
-	var out bytes.Buffer
-	c.Stdout = &out
-	err := c.Run(ctx)
-	return out.Bytes(), err
+	return c.collect(ctx, func(out io.Writer) { c.Stdout = out })
 }
 
 // CombinedOutput runs the command and returns both of its outputs, interleaved
-// as they arrived: each is in order, but they travel side by side.
+// as they arrived: each is in order, but they travel side by side. OutputLimit
+// bounds them together.
 func (c *Cmd) CombinedOutput(ctx context.Context) ([]byte, error) {
 	if c.Stdout != nil || c.Stderr != nil {
 		return nil, errors.New("run command: Stdout or Stderr already set")
 	}
-	var out bytes.Buffer
-	c.Stdout, c.Stderr = &out, &out
+	return c.collect(ctx, func(out io.Writer) { c.Stdout, c.Stderr = out, out })
+}
+
+// collect runs the command and keeps what it writes, up to the limit.
+func (c *Cmd) collect(ctx context.Context, connect func(io.Writer)) ([]byte, error) {
+	ctx, cut := context.WithCancelCause(ctx)
+	defer cut(nil)
+	out := modalclient.NewBuffer(cmp.Or(c.OutputLimit, c.sandbox.opts.outputLimit, defaultOutputLimit), cut)
+	connect(out)
 	err := c.Run(ctx)
 	return out.Bytes(), err
 }
@@ -149,6 +167,7 @@ func (c *Cmd) Start(ctx context.Context) error {
 		Dir:   c.Dir,
 		Stdin: c.Stdin != nil,
 		PTY:   c.PTY,
+		Own:   c.own,
 	})
 	if err != nil {
 		return c.sandbox.callError("start "+c.Args[0], err)
@@ -220,6 +239,8 @@ func (c *Cmd) Wait() error {
 		code = 128 + signal
 	}
 	switch {
+	case code == notExecutable && strings.Contains(c.stderr.text(), tooLongWords):
+		return c.sandbox.callError("start "+c.Args[0], syscall.E2BIG)
 	case code != 0:
 		return &ExitError{Command: c.Args[0], Code: code, Signal: signal, Stdout: c.stdout.text(), Stderr: c.stderr.text()}
 	case copyErr != nil:

@@ -2,6 +2,7 @@ package seer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,13 +34,14 @@ func (s *Sandbox) WriteFile(ctx context.Context, path string, data []byte) error
 
 // ReadFile returns the content of a file of the sandbox, read to its end. A
 // missing one matches [fs.ErrNotExist]; a directory, a named pipe, a socket or
-// a device is an error.
+// a device is an error, and so is one that is larger than [WithOutputLimit]
+// says, or endless: [ErrOutputLimit]. Download takes files of any size.
 func (s *Sandbox) ReadFile(ctx context.Context, path string) ([]byte, error) {
 	remote, err := s.running()
 	if err != nil {
 		return nil, err
 	}
-	data, err := remote.ReadFile(ctx, path)
+	data, err := remote.ReadAtMost(ctx, path, cmp.Or(s.opts.outputLimit, defaultFileLimit))
 	return data, s.fileError(err)
 }
 

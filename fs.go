@@ -18,7 +18,8 @@ import (
 // FS shows the sandbox's files, from its root directory on, as an [io/fs.FS]
 // that is also a ReadFileFS, ReadDirFS, StatFS and ReadLinkFS. Paths have no leading
 // slash: "workspace/config.json". Every call is one command in the sandbox;
-// ctx bounds them all.
+// ctx bounds them all. A directory with more than 250,000 entries is an error
+// that matches [ErrOutputLimit].
 func (s *Sandbox) FS(ctx context.Context) fs.FS { return &sandboxFS{ctx: ctx, sandbox: s} }
 
 type sandboxFS struct {
@@ -94,12 +95,20 @@ func (f *sandboxFS) find(mode, name string) ([]*entry, error) {
 	if !fs.ValidPath(name) {
 		return nil, &fs.PathError{Op: mode, Path: name, Err: fs.ErrInvalid}
 	}
-	out, err := f.sandbox.Command("sh", "-c", findScript, "find", mode, path.Join("/", name)).Output(f.ctx)
+	cmd := f.sandbox.Command("sh", "-c", findScript, "find", mode, path.Join("/", name))
+	cmd.OutputLimit, cmd.own = entryLimit, true
+	if mode == "list" {
+		cmd.OutputLimit = listLimit
+	}
+	out, err := cmd.Output(f.ctx)
 	if err != nil {
 		return nil, &fs.PathError{Op: mode, Path: name, Err: findError(err)}
 	}
 	var entries []*entry
-	fields := strings.Split(string(out), "\x00")
+	fields := strings.SplitN(string(out), "\x00", listEntries*entryFields+2)
+	if len(fields) > listEntries*entryFields {
+		return nil, &fs.PathError{Op: mode, Path: name, Err: fmt.Errorf("more than %d entries: %w", listEntries, ErrOutputLimit)}
+	}
 	for ; len(fields) >= entryFields; fields = fields[entryFields:] {
 		e, err := parseEntry(fields)
 		if err != nil {
@@ -137,7 +146,13 @@ type entry struct {
 	link    string // where a symbolic link points
 }
 
-const entryFields = 6
+const (
+	entryFields = 6
+
+	entryLimit  = 64 << 10 // bytes of what is said of one file
+	listLimit   = 64 << 20 // of a directory
+	listEntries = 250_000  // of a directory
+)
 
 // parseEntry reads type letter, permissions in octal, size, time, name and link target.
 func parseEntry(fields []string) (*entry, error) {

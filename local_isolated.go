@@ -19,6 +19,7 @@ type isolated struct {
 	localPlace
 	room     isolation.Place
 	services *serviceProxy
+	output   int64 // bytes kept of what each run shows
 }
 
 func openIsolated(ctx context.Context, place localPlace, logger *slog.Logger) (*isolated, error) {
@@ -91,7 +92,7 @@ func (i *isolated) launch(ctx context.Context) (*pythonProcess, error) {
 		read.Wait()
 		return ended(i.python, code, killer, complaints)
 	}
-	return p, awaitPython(ctx, p, process.Stdout(), wait)
+	return p, awaitPython(ctx, p, process.Stdout(), i.output, wait)
 }
 
 // drain reads a program's output to its end.

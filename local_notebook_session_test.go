@@ -1,6 +1,7 @@
 package seer_test
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"os"
@@ -129,4 +130,44 @@ func TestLocalNotebookBesideOthers(t *testing.T) {
 	data, err = os.ReadFile(filepath.Join(dir, "here.ipynb"))
 	require.NoError(t, err)
 	assert.Contains(t, string(data), "1 + 1")
+}
+
+// TestANotebookIsBounded shows more than anybody keeps, in an end and without one.
+func TestANotebookIsBounded(t *testing.T) {
+	t.Parallel()
+	const limit = 1 << 20
+	session := startLocalNotebook(t, nil, seer.LocalNotebookOptions{NotebookOptions: seer.NotebookOptions{OutputLimit: limit}})
+	for _, code := range []string{
+		"for i in range(40_000): print(i, 'x' * 100)",
+		"import sys\nfor i in range(40_000): print('x' * 100, file=(sys.stdout, sys.stderr)[i % 2])",
+		"for i in range(40): display('x' * 100_000)",
+		"print('x' * 5_000_000)",
+		"print('x' * 50_000_000)",
+	} {
+		result, err := session.Exec(within(t, patience), "print('the beginning', flush=True)\n"+code+"\nprint('the end')")
+		require.NoError(t, err, code)
+		shown := result.Text()
+		assert.True(t, strings.HasPrefix(shown, "the beginning\n"), code)
+		assert.Contains(t, shown[max(0, len(shown)-limit/2):], "the end\n", code)
+		assert.Contains(t, shown, "bytes of output left out ...]", code)
+		assert.Less(t, len(shown), limit+10_000, code)
+		assert.Greater(t, result.Omitted, int64(500_000), code)
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	began := time.Now()
+	result, err := session.Exec(ctx, "print('the beginning', flush=True)\nwhile True: print('x' * 1000)")
+	t.Logf("ended after %v, %d bytes left out", time.Since(began), result.Omitted)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.True(t, strings.HasPrefix(result.Text(), "the beginning\n"))
+	assert.Less(t, len(result.Text()), limit+10_000)
+	assert.Equal(t, "2", text(t, session, "1 + 1"), "the next cell gets its own answer")
+
+	closeSession(t, session)
+	file, err := os.Stat(session.NotebookPath())
+	require.NoError(t, err)
+	assert.Less(t, file.Size(), int64(8*limit))
+	out, err := exec.CommandContext(within(t, patience), jupytertest.Python(t), "-c", validNotebook, session.NotebookPath()).CombinedOutput()
+	require.NoError(t, err, "%s", out)
 }

@@ -33,6 +33,10 @@ type LocalOptions struct {
 	Name    string            // of the MCP server; "" = "seer-local"
 	Timeout time.Duration     // of each Exec; 0 = none
 	Logger  *slog.Logger      // nil = slog.Default()
+
+	// OutputLimit is how many bytes are kept of what each Exec shows: of more,
+	// the beginning and the end ([Result.Omitted]). 0 = 16 MiB; at least 64 KiB.
+	OutputLimit int64
 }
 
 // LocalSession is a Python interpreter on this machine that works in a
@@ -79,9 +83,10 @@ func NewLocalSession(ctx context.Context, workspace *Workspace, workspaceDir str
 		if s.apart, err = openIsolated(ctx, place, o.Logger); err != nil {
 			return nil, fmt.Errorf("start local session: %w", err)
 		}
+		s.apart.output = outputLimit(o.OutputLimit)
 		launch = s.apart.launch
 	}
-	s.python = newInterpreter(launch, o.Timeout)
+	s.python = newInterpreter(launch, o.Timeout, o.OutputLimit)
 	tools := localTools{s}
 	s.mcpHost = newMCPHost(o.Name, mcpserver.Tools{Python: tools, Files: tools}, "", o.Logger)
 	if err := s.begin(ctx, workspace); err != nil {
@@ -240,7 +245,7 @@ func (s *LocalSession) launch(ctx context.Context) (*pythonProcess, error) {
 		_ = stdout.SetReadDeadline(time.Now().Add(outputGrace))
 		return exitError(s.place.python, err, complaints)
 	}
-	return p, awaitPython(ctx, p, stdout, wait)
+	return p, awaitPython(ctx, p, stdout, s.python.output, wait)
 }
 
 // outputGrace is how long a process that outlives the interpreter may hold its

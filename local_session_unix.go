@@ -12,8 +12,12 @@ import (
 // signalled with it.
 func ownGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
-// killGroup kills a process and its group. One that is gone is no error.
-func killGroup(p *os.Process) { _ = syscall.Kill(-p.Pid, syscall.SIGKILL) }
+// killGroup kills a process, wherever it went, and its group. One that is gone
+// is no error.
+func killGroup(p *os.Process) {
+	_ = p.Kill()
+	_ = syscall.Kill(-p.Pid, syscall.SIGKILL)
+}
 
 func interruptGroup(p *os.Process) error { return syscall.Kill(-p.Pid, syscall.SIGINT) }
 

@@ -32,10 +32,13 @@ type notebook struct {
 	kernel   *jupyter.Kernel
 	savers   []*jupyter.Saver
 	onOutput func(Cell, Output)
-	logger   *slog.Logger
-	rerun    []CellResult
-	models   func(context.Context) (code string, err error) // nil = none are loaded
-	loaded   bool                                           // models are in variables
+
+	outputLimit int64 // bytes kept of what each cell shows
+
+	logger *slog.Logger
+	rerun  []CellResult
+	models func(context.Context) (code string, err error) // nil = none are loaded
+	loaded bool                                           // models are in variables
 
 	mu      sync.Mutex
 	environ map[string]string // what libraries need
@@ -56,7 +59,9 @@ func newNotebook(home notebookHome, file notebookFile, opts NotebookOptions, log
 	if opts.Logger != nil {
 		logger = opts.Logger
 	}
-	return &notebook{home: home, doc: file.doc, onOutput: opts.OnOutput, logger: logger, environ: map[string]string{}}
+	limit := outputLimit(opts.OutputLimit)
+	file.doc.LimitOutputs(limit)
+	return &notebook{home: home, doc: file.doc, onOutput: opts.OnOutput, outputLimit: limit, logger: logger, environ: map[string]string{}}
 }
 
 // start gives the notebook a kernel, under the name that people see.
@@ -148,7 +153,7 @@ func (n *notebook) ExecHidden(ctx context.Context, code string) (*Result, error)
 	if err := n.open(); err != nil {
 		return nil, fmt.Errorf("run hidden code: %w", err)
 	}
-	result, err := n.kernel.Execute(ctx, code, &jupyter.ExecuteOptions{Silent: true})
+	result, err := n.kernel.Execute(ctx, code, &jupyter.ExecuteOptions{Silent: true, OutputLimit: n.outputLimit})
 	return fromKernel(result), n.failure(err)
 }
 
@@ -360,7 +365,8 @@ func (n *notebook) run(ctx context.Context, id string, onText func(string)) (*Re
 				onText(o.Text)
 			}
 		},
-		OnLate: take,
+		OnLate:      take,
+		OutputLimit: n.outputLimit,
 	})
 	if result != nil {
 		began.Finish(result.ExecutionCount)
@@ -463,7 +469,7 @@ func fromKernel(result *jupyter.Result) *Result {
 	if result == nil {
 		return nil
 	}
-	return &Result{Outputs: fromOutputs(result.Outputs), Incomplete: result.Incomplete}
+	return &Result{Outputs: fromOutputs(result.Outputs), Incomplete: result.Incomplete, Omitted: result.Omitted}
 }
 
 func fromOutputs(list []jupyter.Output) []Output {

@@ -33,6 +33,10 @@ type NotebookOptions struct {
 	// OnOutput is called for everything that cells show, when they show it,
 	// one call after another for each cell. It should return quickly.
 	OnOutput func(Cell, Output)
+	// OutputLimit is how many bytes are kept of what each cell shows, in its
+	// Result and in the notebook: of more, the beginning and the end
+	// ([Result.Omitted]). 0 means 16 MiB; the least is 64 KiB.
+	OutputLimit int64
 	// MCPName is the name of the MCP server. "" means "seer-notebook".
 	MCPName string
 	// Logger is for what no caller hears of. nil means the sandbox's.

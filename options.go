@@ -19,7 +19,9 @@ type options struct {
 	prices   *Prices // nil = ListPrices, but nothing on the local backend
 	refresh  bool    // a restored sandbox gets its local files anew
 	toolText int     // bytes in the result of a tool; 0 = the MCP server's own
-	renew    bool    // the services of a sandbox that is found get new tokens
+	// bytes that a call collects of what comes out of the sandbox; 0 = the defaults
+	outputLimit int64
+	renew       bool // the services of a sandbox that is found get new tokens
 }
 
 const (
@@ -104,6 +106,20 @@ func WithNewTokens() Option {
 func WithToolText(size int) Option {
 	return func(o *options) { o.toolText = max(size, 0) }
 }
+
+// WithOutputLimit sets how many bytes a call collects of what a sandbox sends:
+// [Sandbox.Exec] and its like, [Cmd.Output], [Sandbox.ReadFile]. More is an
+// error that matches [ErrOutputLimit]. 0 means the defaults: 64 MiB of a
+// command's output, 256 MiB of a file. [Cmd.Stdout] and [Sandbox.Download] take
+// any amount.
+func WithOutputLimit(bytes int64) Option {
+	return func(o *options) { o.outputLimit = bytes }
+}
+
+const (
+	defaultOutputLimit = 64 << 20
+	defaultFileLimit   = 256 << 20
+)
 
 // WithLease sets how long a sandbox outlives a program that was killed: the
 // program renews the lease while it runs, and the sandbox ends by itself when

@@ -16,6 +16,10 @@ type Result struct {
 	// is lost, or the kernel or its server left something out. What is there is
 	// right.
 	Incomplete bool
+	// Omitted is how many bytes of output were left out of the middle, because
+	// there was more than the session's OutputLimit. The text says where. 0 =
+	// none.
+	Omitted int64
 }
 
 // OutputType says what an [Output] is.

@@ -67,7 +67,7 @@ func (c *cell) encode() []byte {
 	if c.kind == CellCode {
 		b = appendField(b, "outputs")
 		b = append(b, '[')
-		for i, e := range c.outputs.entries {
+		for i, e := range c.outputs.shown() {
 			b = appendSeparator(b, i, "\n    ")
 			b = e.appendJSON(b)
 		}
@@ -102,7 +102,7 @@ func appendCount(b []byte, count int) []byte {
 // appendJSON appends the output, encoding only what is new.
 func (e *outputEntry) appendJSON(b []byte) []byte {
 	if e.Type == OutputStream {
-		e.enc.write(e.text.String()[e.enc.written:])
+		e.enc.write(string(e.text[e.enc.written:]))
 		b = append(b, `{"name": `...)
 		b = appendString(b, e.Name)
 		b = append(b, `, "output_type": "stream", "text": `...)

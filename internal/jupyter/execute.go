@@ -1,6 +1,7 @@
 package jupyter
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,8 +20,12 @@ type ExecuteOptions struct {
 	// it.
 	NoHistory bool
 	// OnOutput is called for each output when it arrives, in the goroutine of
-	// Execute. Chunks of streams come as the kernel sends them.
+	// Execute. Chunks of streams come as the kernel sends them. Of a flood that
+	// is faster than this, some are missing, and an output says so.
 	OnOutput func(Output)
+	// OutputLimit is how many bytes of what the cell shows are kept, the
+	// beginning and the end; 0 = [DefaultOutputLimit].
+	OutputLimit int64
 	// OnLate is called for outputs that arrive after Execute returned, such
 	// as those of a thread that the cell started. It must not block. Nil
 	// drops them.
@@ -58,6 +63,7 @@ func (k *Kernel) Execute(ctx context.Context, code string, opts *ExecuteOptions)
 		return nil, fmt.Errorf("execute cell: wait for turn: %w", ended(ctx))
 	}
 	x := &execution{kernel: k, opts: *opts, content: content, box: newMailbox(), status: StatusUnknown}
+	x.outputs = NewOutputs(cmp.Or(opts.OutputLimit, DefaultOutputLimit))
 	if err := x.begin(ctx, generation); err != nil {
 		<-k.turn
 		return nil, fmt.Errorf("execute cell: %w", err)
@@ -99,6 +105,17 @@ const beginPatience = time.Second
 // for after the other, before the kernel is asked.
 const settlePatience = time.Second
 
+// floodPatience is how long a cell whose context has ended, and that has shown
+// more than anybody keeps, may take to stop.
+const floodPatience = 700 * time.Millisecond
+
+// always is ready.
+var always = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
 // execution is a cell that runs. Its fields belong to the goroutine of run or
 // drain, except for box and ids.
 type execution struct {
@@ -110,7 +127,7 @@ type execution struct {
 	mu  sync.Mutex
 	ids []string // of our requests for this cell
 
-	outputs     outputs
+	outputs     *Outputs
 	count       int
 	status      Status
 	exception   *KernelError // from the reply
@@ -185,10 +202,14 @@ func (x *execution) run(ctx context.Context) error {
 	var settle, grace <-chan time.Time
 	done := ctx.Done()
 	for {
-		messages, err := x.box.take()
+		messages, omitted, err := x.box.take()
+		if omitted > 0 {
+			x.show(Omission(omitted))
+		}
 		for _, m := range messages {
 			x.handle(m)
 		}
+		wake := (<-chan struct{})(x.box.wake)
 		switch {
 		case x.replied && x.idle:
 			if x.again() {
@@ -199,18 +220,21 @@ func (x *execution) run(ctx context.Context) error {
 			if (x.replied || x.idle) && settle == nil {
 				settle = time.After(settlePatience)
 			}
-			continue
+			wake = always // there may be more, but the context counts also then
 		case err != nil:
 			return x.outcome(ctx, err)
 		}
 		select {
-		case <-x.box.wake:
+		case <-wake:
 		case <-settle:
 			x.kernel.barrier(x)
 		case <-done:
 			done = nil
 			patience := x.kernel.server.config.InterruptGrace
 			grace = time.After(patience)
+			if x.outputs.Omitted() > 0 {
+				grace = time.After(min(patience, floodPatience))
+			}
 			if x.started {
 				x.repeat = time.After(patience / 2)
 			}
@@ -299,7 +323,7 @@ func (x *execution) outcome(ctx context.Context, cut error) error {
 // kernelError prefers the error among the outputs, whose traceback is the one
 // that was shown.
 func (x *execution) kernelError() *KernelError {
-	shown := Result{Outputs: x.outputs.list()}
+	shown := Result{Outputs: x.outputs.List()}
 	if err := shown.Err(); err != nil {
 		return err
 	}
@@ -308,10 +332,11 @@ func (x *execution) kernelError() *KernelError {
 
 func (x *execution) result() *Result {
 	return &Result{
-		Outputs:        x.outputs.list(),
+		Outputs:        x.outputs.List(),
 		ExecutionCount: x.count,
 		Status:         x.status,
 		Incomplete:     x.box.isIncomplete(),
+		Omitted:        x.outputs.Omitted(),
 	}
 }
 

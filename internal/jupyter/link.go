@@ -1,7 +1,6 @@
 package jupyter
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -24,6 +23,7 @@ type link struct {
 	conn     *websocket.Conn
 	session  string // identity of this client; the server buffers under it
 	binary   bool
+	limit    int64         // bytes of a message; of a longer one the content is left out
 	received atomic.Int64  // bytes, to tell a slow connection from a dead one
 	heard    atomic.Int64  // when the last of them came, in Unix nanoseconds
 	silent   atomic.Bool   // given up, because nothing came
@@ -48,11 +48,12 @@ func dialLink(ctx context.Context, s *Server, kernelID, session string, dispatch
 		}
 		return nil, fmt.Errorf("websocket %s: %w", path, err)
 	}
-	conn.SetReadLimit(s.config.MaxMessageBytes)
+	conn.SetReadLimit(-1) // next has its own
 	l := &link{
 		conn:    conn,
 		session: session,
 		binary:  conn.Subprotocol() == subprotocol,
+		limit:   s.config.MaxMessageBytes,
 		done:    make(chan struct{}),
 	}
 	l.heard.Store(time.Now().UnixNano())
@@ -92,17 +93,23 @@ func (l *link) next() (*message, error) {
 	if err != nil {
 		return nil, err
 	}
-	var frame bytes.Buffer
-	if _, err := frame.ReadFrom(&countingReader{r, l}); err != nil {
+	frame, end, size, err := readFrame(&countingReader{r, l}, l.limit)
+	if err != nil {
 		return nil, err
 	}
 	switch {
+	case l.binary && kind == websocket.MessageBinary:
+		m, err := decodeBinary(frame, uint64(size))
+		if err == nil && m.cut > 0 {
+			m.end = end
+		}
+		return m, err
+	case size > int64(len(frame)):
+		return nil, nil // a server without the subprotocol has no headers apart
 	case kind == websocket.MessageText:
-		return decodeText(frame.Bytes())
-	case l.binary:
-		return decodeBinary(frame.Bytes())
+		return decodeText(frame)
 	}
-	return decodeLegacyBinary(frame.Bytes())
+	return decodeLegacyBinary(frame)
 }
 
 type countingReader struct {

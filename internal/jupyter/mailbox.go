@@ -1,12 +1,27 @@
 package jupyter
 
-import "sync"
+import (
+	"errors"
+	"sync"
+)
+
+const (
+	// mailboxBytes is how much of what a kernel sends may wait to be handled.
+	mailboxBytes = 8 << 20
+	// messageCost is what a message counts beside its content.
+	messageCost = 512
+)
+
+var errTooMuch = errors.New("the kernel sends more than can be handled")
 
 // mailbox passes messages from the connection's reader, which must not wait,
-// to the goroutine of a cell.
+// to the goroutine of a cell. Of outputs that come faster than they are handled
+// the oldest are dropped.
 type mailbox struct {
 	mu         sync.Mutex
 	messages   []*message
+	held       int   // bytes of the messages
+	omitted    int64 // bytes that were dropped since take
 	err        error
 	incomplete bool
 	wake       chan struct{} // filled when there is something to take
@@ -17,8 +32,35 @@ func newMailbox() *mailbox { return &mailbox{wake: make(chan struct{}, 1)} }
 func (b *mailbox) put(m *message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if errors.Is(b.err, errTooMuch) {
+		return
+	}
 	b.messages = append(b.messages, m)
+	b.held += m.size()
+	if b.held > mailboxBytes {
+		b.thin()
+	}
 	b.signal()
+}
+
+// thin drops the oldest outputs until half of the room is free. What is no
+// output cannot be missed: too much of it is an error.
+func (b *mailbox) thin() {
+	kept := b.messages[:0]
+	for _, m := range b.messages {
+		switch {
+		case b.held <= mailboxBytes/2 || !m.isOutput() || m.header.Type == string(OutputError):
+			kept = append(kept, m)
+		default:
+			b.held -= m.size()
+			b.omitted += max(int64(len(m.content)), m.cut)
+		}
+	}
+	clear(b.messages[len(kept):])
+	b.messages = kept
+	if b.held > mailboxBytes && len(kept) > 1 && b.err == nil {
+		b.err, b.messages, b.held = errTooMuch, nil, 0
+	}
 }
 
 // close makes err what take returns after the last message. The first error
@@ -44,17 +86,17 @@ func (b *mailbox) isIncomplete() bool {
 	return b.incomplete
 }
 
-// take returns all messages that have come, or the error if there are none and
-// there will be none.
-func (b *mailbox) take() ([]*message, error) {
+// take returns all messages that have come, and how many bytes of outputs are
+// missing before them; or the error if there are none and there will be none.
+func (b *mailbox) take() (messages []*message, omitted int64, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	messages := b.messages
-	b.messages = nil
+	messages, omitted = b.messages, b.omitted
+	b.messages, b.held, b.omitted = nil, 0, 0
 	if len(messages) > 0 {
-		return messages, nil
+		return messages, omitted, nil
 	}
-	return nil, b.err
+	return nil, omitted, b.err
 }
 
 func (b *mailbox) signal() {

@@ -1,6 +1,7 @@
 package jupyter
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -44,6 +45,7 @@ type Notebook struct {
 	cells    []*cell
 	byID     map[string]*cell
 	metadata json.RawMessage
+	limit    int64 // of the outputs of a cell that runs
 	version  uint64
 	watchers []chan struct{}
 }
@@ -56,7 +58,7 @@ type cell struct {
 	count       int
 	metadata    json.RawMessage
 	attachments json.RawMessage // nil if there are none
-	outputs     outputs
+	outputs     Outputs
 	run         *Run   // the latest; nil if it never ran
 	encoded     []byte // nil when it has changed
 }
@@ -80,6 +82,15 @@ func NewNotebook(spec KernelSpec) (*Notebook, error) {
 		return nil, fmt.Errorf("new notebook: %w", err)
 	}
 	return &Notebook{metadata: metadata, byID: make(map[string]*cell)}, nil
+}
+
+// LimitOutputs bounds what the cells that run from now on keep of what they
+// show, in bytes each: the beginning and the end of more. 0 means
+// [DefaultOutputLimit].
+func (n *Notebook) LimitOutputs(bytes int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.limit = bytes
 }
 
 // AddCode appends a code cell and returns its id.
@@ -132,7 +143,7 @@ func (n *Notebook) Begin(id string) (*Run, error) {
 	r := &Run{notebook: n}
 	err := n.change(id, func(c *cell) {
 		c.count = 0
-		c.outputs.reset()
+		c.outputs = *NewOutputs(cmp.Or(n.limit, DefaultOutputLimit))
 		c.run, r.cell = r, c
 	})
 	return r, err
@@ -145,13 +156,13 @@ func (r *Run) Append(o Output) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if o.Type != OutputUpdateDisplay {
-		if r.cell.run == r && r.cell.outputs.add(o) {
+		if r.cell.run == r && r.cell.outputs.Add(o) {
 			n.touch(r.cell)
 		}
 		return
 	}
 	for _, c := range n.cells {
-		if c.outputs.add(o) {
+		if c.outputs.Add(o) {
 			n.touch(c)
 		}
 	}
@@ -219,7 +230,7 @@ func (c *cell) view() Cell {
 		ID:             c.id,
 		Kind:           c.kind,
 		Source:         c.source,
-		Outputs:        c.outputs.list(),
+		Outputs:        c.outputs.List(),
 		ExecutionCount: c.count,
 	}
 }

@@ -48,6 +48,9 @@ type Output struct {
 	Err *KernelError // OutputError
 
 	Wait bool // OutputClear: clear only when the next output comes
+
+	// Omitted is set where Text only says that so many bytes are missing here.
+	Omitted int64
 }
 
 // MIMEBundle holds the forms of one value by MIME type. A value is a JSON
@@ -137,6 +140,9 @@ type outputContent struct {
 	} `json:"transient"`
 }
 
+// maxForms bounds how many forms one value has.
+const maxForms = 1000
+
 var errNotOutput = errors.New("not an output")
 
 // decodeOutput decodes the content of a message of this type.
@@ -150,6 +156,9 @@ func decodeOutput(kind string, content json.RawMessage) (Output, error) {
 	var c outputContent
 	if err := json.Unmarshal(content, &c); err != nil {
 		return Output{}, fmt.Errorf("decode %s: %w", kind, err)
+	}
+	if len(c.Data) > maxForms {
+		return Output{}, fmt.Errorf("decode %s: %d forms of one value", kind, len(c.Data))
 	}
 	switch o.Type {
 	case OutputStream:

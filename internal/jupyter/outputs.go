@@ -1,12 +1,36 @@
 package jupyter
 
-import "strings"
+import (
+	"fmt"
+	"slices"
+	"unicode/utf8"
+)
 
-// outputs collects the outputs of one cell as a notebook shows them. Stream
+// DefaultOutputLimit is how many bytes of what a piece of code shows are kept
+// where nobody asks for another limit.
+const DefaultOutputLimit = 16 << 20
+
+const (
+	// outputCost is what an output counts beside its bytes, so that very many
+	// small ones are bounded too.
+	outputCost = 512
+	// streamBlock is how many bytes of a stream are left out at once, at least.
+	streamBlock = 64 << 10
+	// errorText bounds each text of an exception, in bytes.
+	errorText = 256 << 10
+)
+
+// Outputs collects the outputs of one cell as a notebook shows them. Stream
 // chunks grow the stream before them; the cost of a chunk does not depend on
-// what is there already. It is not safe for concurrent use.
-type outputs struct {
+// what is there already. Of more than the limit the beginning and the end stay.
+// It is not safe for concurrent use.
+type Outputs struct {
+	limit    int64 // in bytes; 0 = none
 	entries  []*outputEntry
+	fixed    int   // how many of the entries are never left out
+	size     int64 // of the fixed entries
+	rest     int64 // of the others
+	omitted  int64 // bytes left out between them
 	displays map[string][]*outputEntry
 	// pendingClear is set between clear_output(wait=True) and the next output.
 	pendingClear bool
@@ -14,16 +38,23 @@ type outputs struct {
 
 type outputEntry struct {
 	Output
-	text strings.Builder // of a stream, in place of Output.Text
-	enc  streamEncoder   // of a stream, for the notebook file
-	json []byte          // of anything else; nil when it has changed
+	fixed bool          // it belongs to the beginning, which stays
+	text  []byte        // of a stream, in place of Output.Text
+	enc   streamEncoder // of a stream, for the notebook file
+	json  []byte        // of anything else; nil when it has changed
 }
 
-func (s *outputs) reset() { *s = outputs{} }
+// NewOutputs returns an empty collection that keeps so many bytes; 0 = all.
+func NewOutputs(limit int64) *Outputs { return &Outputs{limit: limit} }
 
-// add applies one output and reports whether anything changed. An update of a
+// Omitted is how many bytes have been left out.
+func (s *Outputs) Omitted() int64 { return s.omitted }
+
+func (s *Outputs) reset() { *s = Outputs{limit: s.limit} }
+
+// Add applies one output and reports whether anything changed. An update of a
 // display that is not here changes nothing.
-func (s *outputs) add(o Output) bool {
+func (s *Outputs) Add(o Output) bool {
 	switch o.Type {
 	case OutputClear:
 		if o.Wait {
@@ -38,52 +69,291 @@ func (s *outputs) add(o Output) bool {
 	if s.pendingClear {
 		s.reset()
 	}
-	if o.Type == OutputStream {
-		s.stream(o)
+	switch {
+	case o.Omitted > 0:
+		s.omit(o.Omitted)
 		return true
+	case o.Type == OutputStream:
+		s.stream(o.Name, o.Text)
+	default:
+		s.entry(&outputEntry{Output: o})
 	}
-	e := &outputEntry{Output: o}
-	s.entries = append(s.entries, e)
-	if o.DisplayID != "" {
-		if s.displays == nil {
-			s.displays = make(map[string][]*outputEntry)
-		}
-		s.displays[o.DisplayID] = append(s.displays[o.DisplayID], e)
-	}
+	s.trim()
 	return true
 }
 
-func (s *outputs) stream(o Output) {
-	if n := len(s.entries); n > 0 {
-		if last := s.entries[n-1]; last.Type == OutputStream && last.Name == o.Name {
-			last.text.WriteString(o.Text)
-			return
-		}
+// head is how much of the limit belongs to the beginning.
+func (s *Outputs) head() int64 { return s.limit - s.limit/4 }
+
+// room is how many bytes may still join the beginning.
+func (s *Outputs) room() int64 {
+	switch {
+	case s.limit == 0:
+		return 1 << 62
+	case s.fixed < len(s.entries) || s.omitted > 0:
+		return 0
 	}
-	e := &outputEntry{Output: Output{Type: OutputStream, Name: o.Name}}
-	e.text.WriteString(o.Text)
-	s.entries = append(s.entries, e)
+	return max(s.head()-s.size, 0)
 }
 
-func (s *outputs) update(o Output) bool {
+func (s *Outputs) stream(name, text string) {
+	if room := s.room(); room > 0 {
+		last := s.last()
+		fresh := last == nil || last.Type != OutputStream || last.Name != name
+		if fresh {
+			room -= outputCost
+		}
+		n := cutBefore(text, room)
+		if n > 0 || text == "" {
+			if fresh {
+				last = &outputEntry{Output: Output{Type: OutputStream, Name: name}, fixed: true}
+				s.entries, s.fixed = append(s.entries, last), s.fixed+1
+				s.size += outputCost
+			}
+			last.text = append(last.text, text[:n]...)
+			s.size += int64(n)
+			text = text[n:]
+		}
+	}
+	if over := int64(len(text)) - s.limit; over > 0 && s.limit > 0 {
+		n := cutAfter(text, over)
+		s.omit(int64(n))
+		text = text[n:]
+	}
+	for len(text) > 0 {
+		n := max(cutBefore(text, streamBlock), 1)
+		s.block(name, text[:n])
+		text = text[n:]
+	}
+}
+
+// block adds a piece of a stream to what may be left out again.
+func (s *Outputs) block(name, text string) {
+	last := s.last()
+	if s.fixed == len(s.entries) || last.Type != OutputStream || last.Name != name || len(last.text)+len(text) > streamBlock {
+		last = &outputEntry{Output: Output{Type: OutputStream, Name: name}}
+		s.entries = append(s.entries, last)
+		s.rest += outputCost
+	}
+	last.text = append(last.text, text...)
+	s.rest += int64(len(text))
+}
+
+func (s *Outputs) entry(e *outputEntry) {
+	e.Err = e.Err.bounded()
+	if cost := e.cost(); cost <= s.room() {
+		e.fixed = true
+		s.fixed++
+		s.size += cost
+	} else {
+		s.rest += cost
+	}
+	s.entries = append(s.entries, e)
+	if e.DisplayID != "" {
+		if s.displays == nil {
+			s.displays = make(map[string][]*outputEntry)
+		}
+		s.displays[e.DisplayID] = append(s.displays[e.DisplayID], e)
+	}
+}
+
+func (s *Outputs) last() *outputEntry {
+	if len(s.entries) == 0 {
+		return nil
+	}
+	return s.entries[len(s.entries)-1]
+}
+
+// trim leaves out what is too much, the oldest first.
+func (s *Outputs) trim() {
+	if s.limit == 0 {
+		return
+	}
+	if s.size+s.rest <= s.limit {
+		return
+	}
+	n, enough := s.fixed, s.limit-s.limit/32 // a little more, so that not every output costs a copy
+	for n < len(s.entries) && s.size+s.rest > enough && !(n == len(s.entries)-1 && s.entries[n].Type == OutputError) {
+		s.drop(s.entries[n])
+		n++
+	}
+	s.cut(n)
+}
+
+// omit notes that outputs are missing here: what came after the beginning is
+// then no longer the end.
+func (s *Outputs) omit(bytes int64) {
+	for _, e := range s.entries[s.fixed:] {
+		s.drop(e)
+	}
+	s.cut(len(s.entries))
+	s.omitted += bytes
+}
+
+func (s *Outputs) drop(e *outputEntry) {
+	s.rest -= e.cost()
+	s.omitted += e.bytes()
+	if e.DisplayID != "" {
+		s.displays[e.DisplayID] = slices.DeleteFunc(s.displays[e.DisplayID], func(other *outputEntry) bool { return other == e })
+	}
+}
+
+// cut removes the entries up to n that were dropped.
+func (s *Outputs) cut(n int) {
+	if n == s.fixed {
+		return
+	}
+	s.entries = append(s.entries[:s.fixed:s.fixed], s.entries[n:]...)
+}
+
+func (s *Outputs) update(o Output) bool {
 	if o.DisplayID == "" {
 		return false
 	}
 	shown := s.displays[o.DisplayID]
 	for _, e := range shown {
+		before := e.cost()
 		e.Data, e.Metadata, e.json = o.Data, o.Metadata, nil
+		grown := e.cost() - before
+		if s.limit > 0 && s.size+s.rest+grown > s.limit {
+			s.omitted += e.bytes()
+			e.Data, e.Metadata = MIMEBundle{}, nil
+			grown = e.cost() - before
+		}
+		if e.fixed {
+			s.size += grown
+		} else {
+			s.rest += grown
+		}
 	}
 	return len(shown) > 0
 }
 
-// list returns the outputs in order.
-func (s *outputs) list() []Output {
-	list := make([]Output, len(s.entries))
-	for i, e := range s.entries {
+func (e *outputEntry) cost() int64 { return outputCost + e.bytes() }
+
+// bytes is how much an output shows.
+func (e *outputEntry) bytes() int64 {
+	if e.Type == OutputStream {
+		return int64(len(e.text))
+	}
+	n := len(e.Metadata) + len(e.DisplayID)
+	for mime, form := range e.Data {
+		n += len(mime) + len(form)
+	}
+	if e.Err != nil {
+		n += len(e.Err.Name) + len(e.Err.Value)
+		for _, line := range e.Err.Traceback {
+			n += len(line)
+		}
+	}
+	return int64(n)
+}
+
+// shown are the outputs in order, with a word on what was left out. Adjacent
+// text of one stream is one output.
+func (s *Outputs) shown() []*outputEntry {
+	if s.fixed == len(s.entries) && s.omitted == 0 {
+		return s.entries
+	}
+	list := append([]*outputEntry(nil), s.entries[:s.fixed]...)
+	rest := s.entries[s.fixed:]
+	if s.omitted > 0 {
+		rest = append([]*outputEntry{s.omission()}, rest...)
+	}
+	copied := false // the last of the list is ours to change
+	for _, e := range rest {
+		n := len(list) - 1
+		if n < 0 || e.Type != OutputStream || list[n].Type != OutputStream || list[n].Name != e.Name {
+			list, copied = append(list, e), false
+			continue
+		}
+		if !copied {
+			whole := &outputEntry{Output: list[n].Output}
+			whole.text = append(make([]byte, 0, len(list[n].text)+len(e.text)), list[n].text...)
+			list[n], copied = whole, true
+		}
+		list[n].text = append(list[n].text, e.text...)
+	}
+	return list
+}
+
+// omission tells the reader what is missing, in the stream that was cut.
+func (s *Outputs) omission() *outputEntry {
+	name := Stdout
+	if s.fixed > 0 && s.entries[s.fixed-1].Type == OutputStream {
+		name = s.entries[s.fixed-1].Name
+	}
+	return &outputEntry{Output: Output{Type: OutputStream, Name: name}, text: []byte(omissionText(s.omitted))}
+}
+
+func omissionText(bytes int64) string {
+	return fmt.Sprintf("\n[... %d bytes of output left out ...]\n", bytes)
+}
+
+// Omission is an output that stands for so many bytes which nobody has.
+func Omission(bytes int64) Output {
+	return Output{Type: OutputStream, Name: Stdout, Text: omissionText(bytes), Omitted: bytes}
+}
+
+// List returns the outputs in order.
+func (s *Outputs) List() []Output {
+	shown := s.shown()
+	list := make([]Output, len(shown))
+	for i, e := range shown {
 		list[i] = e.Output
 		if e.Type == OutputStream {
-			list[i].Text = e.text.String()
+			list[i].Text = string(e.text)
 		}
 	}
 	return list
+}
+
+// bounded is the exception with texts that are not longer than errorText.
+func (e *KernelError) bounded() *KernelError {
+	if e == nil {
+		return nil
+	}
+	short := &KernelError{Name: cutMiddle(e.Name), Value: cutMiddle(e.Value), Traceback: e.Traceback}
+	total := 0
+	for _, line := range e.Traceback {
+		total += len(line) + 16
+	}
+	if total > errorText {
+		n := len(e.Traceback)
+		short.Traceback = []string{cutMiddle(e.Traceback[0])}
+		if n > 1 {
+			short.Traceback = append(short.Traceback, cutMiddle(e.Traceback[n-1]))
+		}
+	}
+	return short
+}
+
+func cutMiddle(text string) string {
+	if len(text) <= errorText {
+		return text
+	}
+	head, tail := cutBefore(text, errorText/2), cutAfter(text, int64(len(text)-errorText/2))
+	return text[:head] + fmt.Sprintf("[... %d bytes left out ...]", tail-head) + text[tail:]
+}
+
+// cutBefore is the last place, at most n bytes into the text, where no
+// character is cut in two.
+func cutBefore(text string, n int64) int {
+	if n >= int64(len(text)) {
+		return len(text)
+	}
+	at := max(int(n), 0)
+	for back := 0; at > 0 && back < utf8.UTFMax && !utf8.RuneStart(text[at]); back++ {
+		at--
+	}
+	return at
+}
+
+// cutAfter is the first such place, at least n bytes into the text.
+func cutAfter(text string, n int64) int {
+	at := min(int(n), len(text))
+	for forward := 0; at < len(text) && forward < utf8.UTFMax && !utf8.RuneStart(text[at]); forward++ {
+		at++
+	}
+	return at
 }

@@ -72,7 +72,7 @@ func (f *cellFile) parse() (*cell, error) {
 		if err != nil {
 			return nil, fmt.Errorf("output %d: %w", i+1, err)
 		}
-		c.outputs.add(o)
+		c.outputs.Add(o)
 	}
 	return c, nil
 }

@@ -72,6 +72,9 @@ func kernelPath(id string) string { return "/api/kernels/" + url.PathEscape(id) 
 
 func sessionPath(id string) string { return "/api/sessions/" + url.PathEscape(id) }
 
+// maxAnswer bounds what a server answers, in bytes; more is no valid JSON.
+const maxAnswer = 32 << 20
+
 // askAgain is for how long a question about all kernels may fail.
 const askAgain = 5 * time.Second
 
@@ -126,7 +129,7 @@ func (s *Server) request(ctx context.Context, token, method, path string, in, ou
 	if out == nil || resp.StatusCode == http.StatusNoContent {
 		return nil
 	}
-	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(out); err != nil {
 		if ctx.Err() != nil {
 			return fmt.Errorf("%s %s: %w", method, path, ctx.Err())
 		}

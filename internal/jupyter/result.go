@@ -1,6 +1,9 @@
 package jupyter
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
 
 // Status says how a cell ended.
 type Status string
@@ -26,6 +29,9 @@ type Result struct {
 	// kernel said more than its server could fetch, about a thousand messages
 	// at once; or the server dropped some because its rate limit was reached.
 	Incomplete bool
+	// Omitted is how many bytes of outputs were left out because there were
+	// more than are kept. An output says where.
+	Omitted int64
 }
 
 // Text returns the outputs as a person would read them in a terminal: no
@@ -85,16 +91,32 @@ func OutputsText(list []Output) string {
 	return all.String()
 }
 
+// nameless matches what Python prints of an object that has nothing to say.
+var nameless = regexp.MustCompile(`^<[\w.]+(\.<locals>[\w.]*)? (object|at 0x)[^\n]*>$`)
+
 // text is the readable form of an output that is no stream. Something that has
 // none is named by its type.
 func (o *Output) text() string {
 	if o.Type == OutputError {
 		return o.Err.Text()
 	}
-	for _, mime := range []string{"text/plain", "text/markdown", "text/latex", "text/html"} {
-		if text, ok := o.Data.Text(mime); ok {
+	plain, ok := o.Data.Text("text/plain")
+	if ok && !nameless.MatchString(plain) {
+		return renderTerminal(plain)
+	}
+	// The object has no text of its own, or only its type's name: what it is
+	// shows in another form.
+	for _, mime := range []string{"text/markdown", "text/latex", "application/json", "text/html", "application/javascript"} {
+		text, there := o.Data.Text(mime)
+		if there && mime == "text/html" {
+			text = htmlText(text)
+		}
+		if there && text != "" {
 			return renderTerminal(text)
 		}
+	}
+	if ok {
+		return renderTerminal(plain)
 	}
 	if types := o.Data.Types(); len(types) > 0 {
 		return "<" + types[0] + ">"

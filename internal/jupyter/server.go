@@ -30,7 +30,8 @@ type Config struct {
 	// InterruptGrace bounds how long a cell whose context has ended may take
 	// to stop. Zero means ten seconds.
 	InterruptGrace time.Duration
-	// MaxMessageBytes bounds one output of a cell. Zero means 256 MiB.
+	// MaxMessageBytes bounds one message of a kernel, such as one output of a
+	// cell: the content of a larger one is left out. Zero means 32 MiB.
 	MaxMessageBytes int64
 }
 
@@ -104,7 +105,7 @@ func newServer(config Config) (*Server, error) {
 		config.InterruptGrace = 10 * time.Second
 	}
 	if config.MaxMessageBytes == 0 {
-		config.MaxMessageBytes = 256 << 20
+		config.MaxMessageBytes = 32 << 20
 	}
 	base.Path = strings.TrimSuffix(base.Path, "/")
 	base.RawQuery, base.Fragment = "", ""

@@ -34,8 +34,23 @@ type message struct {
 	header  header
 	parent  header
 	content json.RawMessage
+	// cut is how many bytes the content had, if that was too large to be read.
+	// Then content and end are its beginning and its end, and no JSON.
+	cut int64
+	end []byte
 	// fromServer tells what the server itself says from what the kernel says.
 	fromServer bool
+}
+
+func (m *message) size() int { return messageCost + len(m.content) + len(m.end) }
+
+// isOutput reports whether the message shows something.
+func (m *message) isOutput() bool {
+	switch OutputType(m.header.Type) {
+	case OutputStream, OutputResult, OutputDisplay, OutputError, OutputUpdateDisplay:
+		return true
+	}
+	return false
 }
 
 // textMessage is the form of a message without the subprotocol.
@@ -116,26 +131,35 @@ func encodeBinary(m *message) ([]byte, error) {
 
 // decodeBinary decodes a frame of the subprotocol: a little-endian count of
 // offsets, the offsets, then channel, header, parent header, metadata, content
-// and buffers. The content is not copied out of the frame.
-func decodeBinary(data []byte) (*message, error) {
+// and buffers. The content is not copied out of the frame. Of a frame whose
+// size was too large, data is the beginning.
+func decodeBinary(data []byte, size uint64) (*message, error) {
 	const fixedParts = 5
 	if len(data) < 8 {
 		return nil, errors.New("decode kernel message: frame too short")
 	}
-	count, size := binary.LittleEndian.Uint64(data), uint64(len(data))
-	if count <= fixedParts || count > size/8-1 {
+	count, there := binary.LittleEndian.Uint64(data), uint64(len(data))
+	if count <= fixedParts || count > there/8-1 {
 		return nil, fmt.Errorf("decode kernel message: %d offsets in %d bytes", count, size)
 	}
 	offset := func(i int) uint64 { return binary.LittleEndian.Uint64(data[8*(i+1):]) }
 	var parts [fixedParts][]byte
+	var cut int64
 	for i := range parts {
 		start, end := offset(i), offset(i+1)
 		if start < 8*(count+1) || start > end || end > size {
 			return nil, errors.New("decode kernel message: offsets out of order")
 		}
+		if i == fixedParts-1 && end > there { // the content
+			cut, parts[i] = int64(end-start), data[min(start, there):]
+			break
+		}
+		if end > there {
+			return nil, errors.New("decode kernel message: headers too large")
+		}
 		parts[i] = data[start:end]
 	}
-	m := &message{channel: string(parts[0]), content: parts[4]}
+	m := &message{channel: string(parts[0]), content: parts[4], cut: cut}
 	if err := json.Unmarshal(parts[1], &m.header); err != nil {
 		return nil, fmt.Errorf("decode kernel message: header: %w", err)
 	}

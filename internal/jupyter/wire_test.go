@@ -26,7 +26,7 @@ func TestWireRoundTrip(t *testing.T) {
 	legacy = append(append(legacy, textFrame...), "buffer"...)
 
 	for name, decode := range map[string]func() (*message, error){
-		"binary": func() (*message, error) { return decodeBinary(binaryFrame) },
+		"binary": func() (*message, error) { return decodeBinary(binaryFrame, uint64(len(binaryFrame))) },
 		"text":   func() (*message, error) { return decodeText(textFrame) },
 		"legacy": func() (*message, error) { return decodeLegacyBinary(legacy) },
 	} {
@@ -46,7 +46,7 @@ func TestDecodeRefusesCutFrames(t *testing.T) {
 	frame, err := encodeBinary(sample())
 	require.NoError(t, err)
 	for size := range frame {
-		_, err := decodeBinary(frame[:size])
+		_, err := decodeBinary(frame[:size], uint64(len(frame[:size])))
 		require.Error(t, err, "%d bytes", size)
 	}
 }
@@ -58,13 +58,13 @@ func FuzzDecodeBinary(f *testing.F) {
 	f.Add(frame[:len(frame)/2])
 	f.Add([]byte("\xff\xff\xff\xff\xff\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := decodeBinary(data)
+		m, err := decodeBinary(data, uint64(len(data)))
 		if err != nil {
 			return
 		}
 		again, err := encodeBinary(m)
 		require.NoError(t, err)
-		same, err := decodeBinary(again)
+		same, err := decodeBinary(again, uint64(len(again)))
 		require.NoError(t, err)
 		assert.Equal(t, m.channel, same.channel)
 		assert.Equal(t, string(m.content), string(same.content))

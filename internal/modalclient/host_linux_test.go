@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -18,8 +19,15 @@ import (
 // host is a runtime whose commands run on this machine, in a session of their own.
 func host(t testing.TB) runtime.Runtime {
 	t.Helper()
+	return hostWith(t)
+}
+
+// hostWith is host with variables that the sandbox's config sets.
+func hostWith(t testing.TB, env ...string) runtime.Runtime {
+	t.Helper()
 	dir := t.TempDir()
 	return scripted.New(func(ctx context.Context, e scripted.Exec) scripted.Result {
+		e.Env = append(slices.Clip(e.Env), env...)
 		return runHere(ctx, dir, e)
 	})
 }

@@ -42,11 +42,14 @@ type launch struct {
 // prepare wraps a command so that it carries its mark, reads nothing that it
 // was not given, and has its environment.
 func (p *Process) prepare(ctx context.Context, spec ExecSpec) (launch, error) {
-	prefix := []string{"sh", "-c", launchScript, "sh", markVariable + "=" + p.marker}
+	prefix := []string{"/bin/sh", "-c", launchScript, "sh", markVariable + "=" + p.marker}
 	size, text := len(launchScript), true
 	for _, arg := range spec.Args {
 		size += len(arg)
 		text = text && utf8.ValidString(arg) // or it does not go into a message
+	}
+	if spec.Own {
+		prefix = append(prefix, "own")
 	}
 	inline := len(spec.Env) == 0 && text && size < maxArgv-1<<10
 	switch {
@@ -75,14 +78,14 @@ func encodeHeader(spec ExecSpec) []byte {
 		}
 		fmt.Fprintf(&b, "%d\n%s\n", strings.Count(s, "\n")+1, s)
 	}
+	fmt.Fprintf(&b, "%d\n", len(spec.Args))
+	for _, arg := range spec.Args {
+		value(arg)
+	}
 	fmt.Fprintf(&b, "%d\n", len(spec.Env))
 	for _, name := range slices.Sorted(maps.Keys(spec.Env)) {
 		fmt.Fprintf(&b, "%s\n", name)
 		value(spec.Env[name])
-	}
-	fmt.Fprintf(&b, "%d\n", len(spec.Args))
-	for _, arg := range spec.Args {
-		value(arg)
 	}
 	return b.Bytes()
 }
@@ -103,6 +106,9 @@ func Unwrap(args []string, stdin io.Reader) (Launched, error) {
 		return Launched{Args: args, Stdin: stdin}, nil
 	}
 	_, mark, _ := strings.Cut(args[4], "=")
+	if args[5] == "own" {
+		args = args[1:]
+	}
 	command := Launched{Args: args[6:], Stdin: stdin, Mark: mark}
 	switch args[5] {
 	case "null":
@@ -131,11 +137,11 @@ func decodeHeader(r *bufio.Reader, command *Launched) error {
 	h := &headerReader{r: r}
 	command.Env = make(map[string]string)
 	for range h.number() {
-		name := h.line()
-		command.Env[name] = h.value()
+		command.Args = append(command.Args, h.value())
 	}
 	for range h.number() {
-		command.Args = append(command.Args, h.value())
+		name := h.line()
+		command.Env[name] = h.value()
 	}
 	if h.err != nil {
 		return fmt.Errorf("read command: %w", h.err)
@@ -186,7 +192,7 @@ func (h *headerReader) value() string {
 // kill ends a marked command and waits until nothing of it is left. What kills
 // is not killed in turn, or a server that hangs would keep us at it for ever.
 func (s *Sandbox) kill(ctx context.Context, mark string) error {
-	result, err := s.run(ctx, ExecSpec{Args: []string{"sh", "-c", killScript, "seer", mark}, short: true}, nil, io.Discard)
+	result, err := s.run(ctx, ExecSpec{Args: []string{"sh", "-c", killScript, "seer", mark}, Own: true, short: true}, nil, NewBuffer(chatterLimit, nil))
 	switch {
 	case errors.Is(err, ErrTerminated):
 		return nil

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -17,6 +18,12 @@ import (
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
 	"google.golang.org/grpc/metadata"
 )
+
+// maxArguments is what Linux takes of arguments and environment at most, in
+// bytes, whatever its limits are set to.
+const maxArguments = 6 << 20
+
+const pointerSize = 8 // which each of them counts as well
 
 const (
 	waitPoll  = 55 * time.Second // one TaskExecWait
@@ -46,6 +53,8 @@ type ExecSpec struct {
 	Timeout time.Duration
 	// PTY runs the command in a terminal: its output is all in Stdout, and Stdin is a pipe to it.
 	PTY bool
+	// Own gives the command an environment that no setting of the sandbox reaches.
+	Own bool
 	// DiscardStdout and DiscardStderr throw output away where it arises.
 	DiscardStdout, DiscardStderr bool
 
@@ -141,13 +150,18 @@ func (spec ExecSpec) validate() error {
 	if len(spec.Args) == 0 || spec.Args[0] == "" {
 		return invalid("no command")
 	}
+	total := 0
 	for i, arg := range spec.Args {
+		total += len(arg) + 1 + pointerSize
 		if strings.ContainsRune(arg, 0) {
 			return invalid("argument %d has a NUL byte", i)
 		}
 		if len(arg) >= maxArgument {
 			return invalid("argument %d has %d bytes; Linux takes at most %d: pass it over stdin or a file", i, len(arg), maxArgument-1)
 		}
+	}
+	if total > maxArguments {
+		return fmt.Errorf("exec %s: %d bytes of arguments: %w", spec.Args[0], total, syscall.E2BIG)
 	}
 	if !utf8.ValidString(spec.Dir) {
 		return invalid("working directory %q is not UTF-8", spec.Dir)

@@ -20,6 +20,8 @@ import (
 const (
 	complaintLimit = 8 << 10  // bytes of a helper's stderr that are kept
 	remarksLimit   = 64 << 10 // and of tar's, which has a line for each file that changes
+	// chatterLimit bounds, in bytes, what a helper may say that has nothing to say.
+	chatterLimit = 1 << 20
 
 	// tarLastWord follows what tar really has to say.
 	tarLastWord = "Exiting with failure status due to previous errors"
@@ -94,7 +96,11 @@ func (s *Sandbox) run(ctx context.Context, spec ExecSpec, stdin io.Reader, stdou
 	}
 	var streams sync.WaitGroup
 	stderr := &tail{limit: complaintLimit}
-	streams.Go(func() { _, _ = io.Copy(stderr, p.Stderr) }) // Wait reports what matters
+	streams.Go(func() {
+		if _, err := io.Copy(stderr, p.Stderr); errors.Is(err, ErrOutputLimit) {
+			cancel(err)
+		} // else Wait reports what matters
+	})
 	if stdin != nil {
 		streams.Go(func() {
 			if err := p.input.feed(stdin); err != nil {
@@ -102,7 +108,7 @@ func (s *Sandbox) run(ctx context.Context, spec ExecSpec, stdin io.Reader, stdou
 			}
 		})
 	}
-	if _, err := io.Copy(stdout, p.Stdout); err != nil {
+	if _, err := io.Copy(stdout, p.Stdout); err != nil { // also where it says too much
 		cancel(err)
 	}
 	code, signal, err := p.Wait(ctx)
@@ -146,7 +152,10 @@ func (s *Sandbox) helper(ctx context.Context, op, name string, args []string, st
 	if err := checkPath(op, name); err != nil {
 		return err
 	}
-	result, err := s.run(ctx, ExecSpec{Args: args}, stdin, stdout)
+	if stdout == nil {
+		stdout = NewBuffer(chatterLimit, nil)
+	}
+	result, err := s.run(ctx, ExecSpec{Args: args, Own: true}, stdin, stdout)
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", op, name, err)
 	}
@@ -225,7 +234,7 @@ func (s *Sandbox) WriteFile(ctx context.Context, name string, r io.Reader, mode 
 	if mode != 0 {
 		wanted = fmt.Sprintf("%o", unixMode(mode))
 	}
-	return s.helper(ctx, "write", name, []string{"sh", "-c", checkScript + writeScript, "seer", operand(name), wanted}, r, io.Discard)
+	return s.helper(ctx, "write", name, []string{"sh", "-c", checkScript + writeScript, "seer", operand(name), wanted}, r, nil)
 }
 
 // Splice replaces a file, atomically, by its first head bytes, what r yields and
@@ -236,9 +245,9 @@ func (s *Sandbox) Splice(ctx context.Context, name string, head, tail, size int,
 	if err := checkPath(op, name); err != nil {
 		return "", err
 	}
-	var made bytes.Buffer
+	made := NewBuffer(chatterLimit, nil)
 	args := []string{"sh", "-c", spliceScript, "seer", operand(name), strconv.Itoa(head), strconv.Itoa(tail), strconv.Itoa(size), identity}
-	result, err := s.run(ctx, ExecSpec{Args: args}, r, &made)
+	result, err := s.run(ctx, ExecSpec{Args: args, Own: true}, r, made)
 	const changed = 9
 	switch {
 	case err != nil:
@@ -246,7 +255,7 @@ func (s *Sandbox) Splice(ctx context.Context, name string, head, tail, size int,
 	case result.code == changed:
 		return "", fmt.Errorf("%s %s: %w", op, name, ErrChanged)
 	}
-	return strings.TrimSpace(made.String()), result.pathError(op, name)
+	return strings.TrimSpace(string(made.Bytes())), result.pathError(op, name)
 }
 
 func unixMode(mode fs.FileMode) uint32 {
@@ -259,10 +268,17 @@ func unixMode(mode fs.FileMode) uint32 {
 	return bits
 }
 
-// ReadFile returns the contents of a file. A special file is an error.
+// ReadFile returns the contents of a file of at most 256 MiB.
 func (s *Sandbox) ReadFile(ctx context.Context, name string) ([]byte, error) {
-	var data bytes.Buffer
-	if err := s.helper(ctx, "read", name, []string{"sh", "-c", checkScript + readScript, "seer", operand(name)}, nil, &data); err != nil {
+	const limit = 256 << 20
+	return s.ReadAtMost(ctx, name, limit)
+}
+
+// ReadAtMost returns the contents of a file of at most limit bytes; a larger
+// one is ErrOutputLimit, and a special file an error.
+func (s *Sandbox) ReadAtMost(ctx context.Context, name string, limit int64) ([]byte, error) {
+	data := NewBuffer(limit, nil)
+	if err := s.helper(ctx, "read", name, []string{"sh", "-c", checkScript + readScript, "seer", operand(name)}, nil, data); err != nil {
 		return nil, err
 	}
 	return data.Bytes(), nil
@@ -270,7 +286,7 @@ func (s *Sandbox) ReadFile(ctx context.Context, name string) ([]byte, error) {
 
 // EnsureDir makes a directory and its parents. One that exists is no error.
 func (s *Sandbox) EnsureDir(ctx context.Context, name string) error {
-	return s.helper(ctx, "mkdir", name, []string{"mkdir", "-p", "--", operand(name)}, nil, io.Discard)
+	return s.helper(ctx, "mkdir", name, []string{"mkdir", "-p", "--", operand(name)}, nil, nil)
 }
 
 // Target is what an upload brings.
@@ -292,7 +308,7 @@ func (s *Sandbox) Upload(ctx context.Context, archive io.Reader, dir string, tar
 		}
 		args = append(args, kind, target.Name)
 	}
-	return s.helper(ctx, "upload", dir, args, archive, io.Discard)
+	return s.helper(ctx, "upload", dir, args, archive, nil)
 }
 
 // Download returns a tar stream of a file or a directory. A directory's
@@ -307,13 +323,17 @@ func (s *Sandbox) Download(ctx context.Context, name string, again ...string) (*
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	args := append([]string{"sh", "-c", checkScript + packScript, "seer", operand(path.Clean(name))}, again...)
-	p, err := s.Exec(ctx, ExecSpec{Args: args})
+	p, err := s.Exec(ctx, ExecSpec{Args: args, Own: true})
 	if err != nil {
 		cancel(nil)
 		return nil, fmt.Errorf("%s %s: %w", op, name, err)
 	}
 	d := &Download{ctx: ctx, cancel: cancel, process: p, name: name, stderr: &tail{limit: remarksLimit}}
-	d.streams.Go(func() { _, _ = io.Copy(d.stderr, p.Stderr) })
+	d.streams.Go(func() {
+		if _, err := io.Copy(d.stderr, p.Stderr); errors.Is(err, ErrOutputLimit) {
+			cancel(err)
+		}
+	})
 	return d, nil
 }
 
