@@ -404,7 +404,7 @@ func testTakenNotebookNames(t *testing.T, sandbox *seer.Sandbox) {
 
 // What is large is in the result and in both files.
 func testLargeOutput(t *testing.T, sandbox *seer.Sandbox) {
-	session := startNotebook(t, sandbox, nil, seer.NotebookOptions{Name: "large"})
+	session := startNotebook(t, sandbox, nil, seer.NotebookOptions{Name: "large", OutputLimit: 64 << 20})
 	size := 20 << 20
 	if longtest.Wanted() {
 		size = 50 << 20

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Encode returns the notebook as the content of an .ipynb file.
@@ -21,15 +22,22 @@ func (n *Notebook) encode() ([]byte, uint64) {
 	defer n.mu.Unlock()
 	size := 256 + len(n.metadata)
 	for _, c := range n.cells {
-		if c.encoded == nil {
-			c.encoded = c.encode()
+		if c.encoded == nil && !c.large() {
+			c.encoded = c.appendJSON(nil)
 		}
 		size += len(c.encoded) + 8
+		if c.encoded == nil {
+			size += int(c.outputs.bytes() + c.outputs.bytes()/8)
+		}
 	}
 	b := make([]byte, 0, size)
 	b = append(b, "{\n \"cells\": ["...)
 	for i, c := range n.cells {
 		b = appendSeparator(b, i, "\n  ")
+		if c.encoded == nil {
+			b = c.appendJSON(b)
+			continue
+		}
 		b = append(b, c.encoded...)
 	}
 	if len(n.cells) > 0 {
@@ -48,8 +56,17 @@ func appendSeparator(b []byte, i int, indent string) []byte {
 	return append(b, indent...)
 }
 
-func (c *cell) encode() []byte {
-	var b []byte
+// large is how many bytes an output, or all of a cell, have that are encoded
+// anew each time, instead of being there twice.
+const large = 1 << 20
+
+func (c *cell) large() bool { return c.outputs.bytes() > large }
+
+// bytes is how much is kept.
+func (s *Outputs) bytes() int64 { return s.size + s.rest }
+
+func (c *cell) appendJSON(b []byte) []byte {
+	b = append(b, '{')
 	if c.attachments != nil {
 		b = appendField(b, "attachments")
 		b = append(b, c.attachments...)
@@ -67,9 +84,9 @@ func (c *cell) encode() []byte {
 	if c.kind == CellCode {
 		b = appendField(b, "outputs")
 		b = append(b, '[')
-		for i, e := range c.outputs.shown() {
+		for i, pieces := range c.outputs.shown() {
 			b = appendSeparator(b, i, "\n    ")
-			b = e.appendJSON(b)
+			b = appendOutput(b, pieces)
 		}
 		b = append(b, ']')
 	}
@@ -82,9 +99,7 @@ func (c *cell) encode() []byte {
 
 // appendField begins a field of a cell, and the cell with its first one.
 func appendField(b []byte, name string) []byte {
-	if len(b) == 0 {
-		b = append(b, '{')
-	} else {
+	if b[len(b)-1] != '{' {
 		b = append(b, ',')
 	}
 	b = append(b, "\n   \""...)
@@ -99,15 +114,29 @@ func appendCount(b []byte, count int) []byte {
 	return strconv.AppendInt(b, int64(count), 10)
 }
 
-// appendJSON appends the output, encoding only what is new.
-func (e *outputEntry) appendJSON(b []byte) []byte {
+// appendOutput appends an output of one or more pieces, encoding only what is
+// new if it is not large.
+func appendOutput(b []byte, pieces []*outputEntry) []byte {
+	e := pieces[0]
 	if e.Type == OutputStream {
-		e.enc.write(string(e.text[e.enc.written:]))
 		b = append(b, `{"name": `...)
 		b = appendString(b, e.Name)
 		b = append(b, `, "output_type": "stream", "text": `...)
-		b = e.enc.appendJSON(b)
-		return append(b, '}')
+		if len(pieces) == 1 && len(e.text) <= large {
+			e.enc.write(string(e.text[e.enc.written:]))
+			return append(e.enc.appendJSON(b), '}')
+		}
+		e.enc = streamEncoder{}
+		b = append(b, '[')
+		whole := streamEncoder{encoded: b}
+		for _, e := range pieces {
+			whole.write(string(e.text))
+		}
+		b = whole.encoded
+		if whole.open {
+			b = append(b, '"')
+		}
+		return append(b, ']', '}')
 	}
 	if e.json == nil {
 		e.json = e.encodeOther()
@@ -182,19 +211,49 @@ func objectOr(raw, otherwise json.RawMessage) json.RawMessage {
 }
 
 func appendString(b []byte, s string) []byte {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if enc.Encode(s) != nil {
-		return append(b, `""`...) // a string can always be encoded
+	return append(appendQuoted(append(b, '"'), s), '"')
+}
+
+// appendQuoted appends the inside of a JSON string.
+func appendQuoted(b []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	for len(s) > 0 {
+		plain := 0
+		for plain < len(s) && s[plain] >= ' ' && s[plain] != '"' && s[plain] != '\\' && s[plain] < utf8.RuneSelf {
+			plain++
+		}
+		b = append(b, s[:plain]...)
+		if s = s[plain:]; s == "" {
+			break
+		}
+		r, size := utf8.DecodeRuneInString(s)
+		switch {
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		case r == '\n':
+			b = append(b, `\n`...)
+		case r == '\r':
+			b = append(b, `\r`...)
+		case r == '\t':
+			b = append(b, `\t`...)
+		case r < ' ':
+			b = append(b, '\\', 'u', '0', '0', hex[r>>4], hex[r&0xf])
+		case r == '\u2028' || r == '\u2029': // ends of lines for JavaScript
+			b = append(b, `\u202`...)
+			b = append(b, hex[r&0xf])
+		default:
+			b = utf8.AppendRune(b, r) // what is no UTF-8 becomes U+FFFD
+		}
+		s = s[size:]
 	}
-	return append(b, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...)
+	return b
 }
 
 // streamEncoder encodes a growing text as the list of its lines, which is how
 // notebooks hold text.
 type streamEncoder struct {
 	encoded []byte // without the quote that ends the last line if that is open
+	begun   bool   // there is a line
 	open    bool   // the last line has not ended
 	written int    // bytes of the text
 }
@@ -202,18 +261,19 @@ type streamEncoder struct {
 func (s *streamEncoder) write(text string) {
 	s.written += len(text)
 	for line := range strings.Lines(text) {
-		quoted := appendString(nil, line)
 		switch {
-		case s.open:
-			quoted = quoted[1:]
-		case len(s.encoded) > 0:
-			s.encoded = append(s.encoded, ",\n     "...)
+		case s.open: // its quote is there
+		case s.begun:
+			s.encoded = append(s.encoded, ",\n     \""...)
+		default:
+			s.encoded = append(s.encoded, '"')
 		}
+		s.begun = true
+		s.encoded = appendQuoted(s.encoded, line)
 		s.open = !strings.HasSuffix(line, "\n")
-		if s.open {
-			quoted = quoted[:len(quoted)-1]
+		if !s.open {
+			s.encoded = append(s.encoded, '"')
 		}
-		s.encoded = append(s.encoded, quoted...)
 	}
 }
 

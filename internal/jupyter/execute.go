@@ -64,6 +64,10 @@ func (k *Kernel) Execute(ctx context.Context, code string, opts *ExecuteOptions)
 	}
 	x := &execution{kernel: k, opts: *opts, content: content, box: newMailbox(), status: StatusUnknown}
 	x.outputs = NewOutputs(cmp.Or(opts.OutputLimit, DefaultOutputLimit))
+	x.box.allow(x.outputs.Free())
+	if wanted := opts.OutputLimit + opts.OutputLimit/4; wanted > k.messageLimit.Load() {
+		k.messageLimit.Store(wanted)
+	}
 	if err := x.begin(ctx, generation); err != nil {
 		<-k.turn
 		return nil, fmt.Errorf("execute cell: %w", err)
@@ -107,7 +111,7 @@ const settlePatience = time.Second
 
 // floodPatience is how long a cell whose context has ended, and that has shown
 // more than anybody keeps, may take to stop.
-const floodPatience = 700 * time.Millisecond
+const floodPatience = 500 * time.Millisecond
 
 // always is ready.
 var always = func() <-chan struct{} {
@@ -209,6 +213,7 @@ func (x *execution) run(ctx context.Context) error {
 		for _, m := range messages {
 			x.handle(m)
 		}
+		x.box.allow(x.outputs.Free())
 		wake := (<-chan struct{})(x.box.wake)
 		switch {
 		case x.replied && x.idle:
@@ -220,7 +225,12 @@ func (x *execution) run(ctx context.Context) error {
 			if (x.replied || x.idle) && settle == nil {
 				settle = time.After(settlePatience)
 			}
-			wake = always // there may be more, but the context counts also then
+			wake = always // there may be more, but the context counts first
+			select {
+			case <-grace:
+				return errors.Join(ended(ctx), ErrStillRunning)
+			default:
+			}
 		case err != nil:
 			return x.outcome(ctx, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,6 +28,8 @@ type Kernel struct {
 	lost    chan struct{} // filled when the connection ended by itself
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
+
+	messageLimit atomic.Int64 // bytes
 
 	mu         sync.Mutex
 	info       KernelInfo
@@ -159,6 +162,7 @@ func (s *Server) open(ctx context.Context, info KernelInfo, notebook SessionInfo
 		changed:  make(chan struct{}),
 		waiters:  make(map[string]func(*message)),
 	}
+	k.messageLimit.Store(s.config.MaxMessageBytes)
 	if err := k.connect(ctx); err != nil {
 		stop()
 		k.wg.Wait()

@@ -1,6 +1,7 @@
 package jupyter
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -21,9 +22,10 @@ const (
 // dispatch, in order, until the connection ends.
 type link struct {
 	conn     *websocket.Conn
-	session  string // identity of this client; the server buffers under it
+	frame    bytes.Buffer // of the message that is read
+	session  string       // identity of this client; the server buffers under it
 	binary   bool
-	limit    int64         // bytes of a message; of a longer one the content is left out
+	limit    *atomic.Int64 // bytes of a message; of a longer one the middle is left out
 	received atomic.Int64  // bytes, to tell a slow connection from a dead one
 	heard    atomic.Int64  // when the last of them came, in Unix nanoseconds
 	silent   atomic.Bool   // given up, because nothing came
@@ -33,7 +35,7 @@ type link struct {
 
 // dialLink opens a websocket and starts its goroutines, which end when the
 // connection does.
-func dialLink(ctx context.Context, s *Server, kernelID, session string, dispatch func(*link, *message)) (*link, error) {
+func dialLink(ctx context.Context, s *Server, kernelID, session string, limit *atomic.Int64, dispatch func(*link, *message)) (*link, error) {
 	path := kernelPath(kernelID) + "/channels"
 	head := http.Header{}
 	authorize(head, s.config.Token)
@@ -53,7 +55,7 @@ func dialLink(ctx context.Context, s *Server, kernelID, session string, dispatch
 		conn:    conn,
 		session: session,
 		binary:  conn.Subprotocol() == subprotocol,
-		limit:   s.config.MaxMessageBytes,
+		limit:   limit,
 		done:    make(chan struct{}),
 	}
 	l.heard.Store(time.Now().UnixNano())
@@ -93,9 +95,12 @@ func (l *link) next() (*message, error) {
 	if err != nil {
 		return nil, err
 	}
-	frame, end, size, err := readFrame(&countingReader{r, l}, l.limit)
+	frame, end, size, err := readFrame(&countingReader{r, l}, &l.frame, l.limit.Load())
 	if err != nil {
 		return nil, err
+	}
+	if l.frame.Cap() > 1<<20 && len(frame) < 1<<10 {
+		l.frame = bytes.Buffer{} // what was large is over
 	}
 	switch {
 	case l.binary && kind == websocket.MessageBinary:

@@ -12,10 +12,10 @@ import (
 // frameEnd is how many bytes are kept of the end of a frame that is too large.
 const frameEnd = 1 << 20
 
-// readFrame reads a frame: of one with more than limit bytes the beginning and
-// the end.
-func readFrame(r io.Reader, limit int64) (begin, end []byte, size int64, err error) {
-	var frame bytes.Buffer
+// readFrame reads a frame into a buffer: of one with more than limit bytes the
+// beginning and the end.
+func readFrame(r io.Reader, frame *bytes.Buffer, limit int64) (begin, end []byte, size int64, err error) {
+	frame.Reset()
 	size, err = frame.ReadFrom(io.LimitReader(r, limit))
 	if err != nil || size < limit {
 		return frame.Bytes(), nil, size, err

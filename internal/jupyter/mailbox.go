@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	// mailboxBytes is how much of what a kernel sends may wait to be handled.
-	mailboxBytes = 8 << 20
+	// mailboxBytes is how much of what a kernel sends may always wait to be handled.
+	mailboxBytes = 4 << 20
 	// messageCost is what a message counts beside its content.
 	messageCost = 512
 )
@@ -21,13 +21,14 @@ type mailbox struct {
 	mu         sync.Mutex
 	messages   []*message
 	held       int   // bytes of the messages
+	room       int   // for them
 	omitted    int64 // bytes that were dropped since take
 	err        error
 	incomplete bool
 	wake       chan struct{} // filled when there is something to take
 }
 
-func newMailbox() *mailbox { return &mailbox{wake: make(chan struct{}, 1)} }
+func newMailbox() *mailbox { return &mailbox{room: mailboxBytes, wake: make(chan struct{}, 1)} }
 
 func (b *mailbox) put(m *message) {
 	b.mu.Lock()
@@ -37,19 +38,31 @@ func (b *mailbox) put(m *message) {
 	}
 	b.messages = append(b.messages, m)
 	b.held += m.size()
-	if b.held > mailboxBytes {
+	if b.held > b.room {
 		b.thin()
 	}
 	b.signal()
 }
 
-// thin drops the oldest outputs until half of the room is free. What is no
-// output cannot be missed: too much of it is an error.
+// allow lets so many bytes wait, as far as there are few.
+func (b *mailbox) allow(bytes int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.room = max(mailboxBytes, int(bytes))
+}
+
+// thin drops the oldest outputs until half of the room is free, and never the
+// latest, however large. What is no output cannot be missed: too much of it is
+// an error.
 func (b *mailbox) thin() {
+	last := len(b.messages) - 1
+	for last > 0 && !b.messages[last].isOutput() {
+		last--
+	}
 	kept := b.messages[:0]
-	for _, m := range b.messages {
+	for i, m := range b.messages {
 		switch {
-		case b.held <= mailboxBytes/2 || !m.isOutput() || m.header.Type == string(OutputError):
+		case i == last || b.held <= b.room/2 || !m.isOutput() || m.header.Type == string(OutputError):
 			kept = append(kept, m)
 		default:
 			b.held -= m.size()
@@ -58,7 +71,13 @@ func (b *mailbox) thin() {
 	}
 	clear(b.messages[len(kept):])
 	b.messages = kept
-	if b.held > mailboxBytes && len(kept) > 1 && b.err == nil {
+	others := 0
+	for i, m := range kept {
+		if !m.isOutput() && i < len(kept)-1 {
+			others += m.size()
+		}
+	}
+	if others > mailboxBytes && b.err == nil {
 		b.err, b.messages, b.held = errTooMuch, nil, 0
 	}
 }

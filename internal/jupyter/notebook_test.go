@@ -33,7 +33,7 @@ func TestParseForeignNotebook(t *testing.T) {
 	assert.Equal(t, "same", cells[1].ID)
 	assert.NotEqual(t, "same", cells[2].ID, "ids become unique")
 	assert.NotEmpty(t, cells[0].ID)
-	assert.Equal(t, "a\nb\nl1\nl2\n<application/json>\nE: v", jupyter.OutputsText(cells[2].Outputs))
+	assert.Equal(t, "a\nb\nl1\nl2\n{\"k\": 1}\nE: v", jupyter.OutputsText(cells[2].Outputs))
 
 	encoded := string(notebook.Encode())
 	assert.Contains(t, encoded, `"tags": ["a"]`)

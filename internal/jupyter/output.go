@@ -124,10 +124,19 @@ func joinText(raw json.RawMessage) (string, error) {
 	return strings.Join(lines, ""), nil
 }
 
+// multiline is such a string. It is decoded where it lies, as it may be long.
+type multiline string
+
+func (m *multiline) UnmarshalJSON(raw []byte) error {
+	text, err := joinText(raw)
+	*m = multiline(text)
+	return err
+}
+
 // outputContent is the content of every message that is an output.
 type outputContent struct {
 	Name           string          `json:"name"`
-	Text           json.RawMessage `json:"text"`
+	Text           multiline       `json:"text"`
 	Data           MIMEBundle      `json:"data"`
 	Metadata       json.RawMessage `json:"metadata"`
 	ExecutionCount *int            `json:"execution_count"`
@@ -162,11 +171,7 @@ func decodeOutput(kind string, content json.RawMessage) (Output, error) {
 	}
 	switch o.Type {
 	case OutputStream:
-		text, err := joinText(c.Text)
-		if err != nil {
-			return Output{}, fmt.Errorf("decode %s: text: %w", kind, err)
-		}
-		o.Name, o.Text = c.Name, text
+		o.Name, o.Text = c.Name, string(c.Text)
 	case OutputError:
 		o.Err = &KernelError{Name: c.Ename, Value: c.Evalue}
 		if len(c.Traceback) > 0 {

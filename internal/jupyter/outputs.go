@@ -3,12 +3,13 @@ package jupyter
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
 // DefaultOutputLimit is how many bytes of what a piece of code shows are kept
 // where nobody asks for another limit.
-const DefaultOutputLimit = 16 << 20
+const DefaultOutputLimit = 32 << 20
 
 const (
 	// outputCost is what an output counts beside its bytes, so that very many
@@ -16,6 +17,8 @@ const (
 	outputCost = 512
 	// streamBlock is how many bytes of a stream are left out at once, at least.
 	streamBlock = 64 << 10
+	// streamPiece is how many bytes of a stream lie together.
+	streamPiece = 1 << 20
 	// errorText bounds each text of an exception, in bytes.
 	errorText = 256 << 10
 )
@@ -82,8 +85,11 @@ func (s *Outputs) Add(o Output) bool {
 	return true
 }
 
+// Free is how many bytes fit before something is left out.
+func (s *Outputs) Free() int64 { return s.limit - s.size - s.rest }
+
 // head is how much of the limit belongs to the beginning.
-func (s *Outputs) head() int64 { return s.limit - s.limit/4 }
+func (s *Outputs) head() int64 { return s.limit - s.limit/8 }
 
 // room is how many bytes may still join the beginning.
 func (s *Outputs) room() int64 {
@@ -97,25 +103,13 @@ func (s *Outputs) room() int64 {
 }
 
 func (s *Outputs) stream(name, text string) {
-	if room := s.room(); room > 0 {
-		last := s.last()
-		fresh := last == nil || last.Type != OutputStream || last.Name != name
-		if fresh {
-			room -= outputCost
-		}
-		n := cutBefore(text, room)
-		if n > 0 || text == "" {
-			if fresh {
-				last = &outputEntry{Output: Output{Type: OutputStream, Name: name}, fixed: true}
-				s.entries, s.fixed = append(s.entries, last), s.fixed+1
-				s.size += outputCost
-			}
-			last.text = append(last.text, text[:n]...)
-			s.size += int64(n)
-			text = text[n:]
+	for text != "" || len(s.entries) == 0 {
+		n := s.begin(name, text)
+		if text = text[n:]; n == 0 {
+			break
 		}
 	}
-	if over := int64(len(text)) - s.limit; over > 0 && s.limit > 0 {
+	if over := int64(len(text)) - max(s.limit-s.size, 0); over > 0 && s.limit > 0 { // nothing but its end could stay
 		n := cutAfter(text, over)
 		s.omit(int64(n))
 		text = text[n:]
@@ -125,6 +119,38 @@ func (s *Outputs) stream(name, text string) {
 		s.block(name, text[:n])
 		text = text[n:]
 	}
+}
+
+// begin adds as much of a text to the beginning as fits there and into one
+// piece, and returns how much that was.
+func (s *Outputs) begin(name, text string) int {
+	room := s.room()
+	last := s.last()
+	fresh := last == nil || last.Type != OutputStream || last.Name != name || len(last.text) >= streamPiece
+	if fresh {
+		room -= outputCost
+	}
+	if room <= 0 {
+		return 0
+	}
+	if fresh {
+		next := &outputEntry{Output: Output{Type: OutputStream, Name: name}, fixed: true}
+		if last != nil && len(last.text) >= streamPiece {
+			next.text = make([]byte, 0, streamPiece)
+		}
+		last = next
+	}
+	n := cutBefore(text, min(room, int64(max(streamPiece-len(last.text), utf8.UTFMax))))
+	if n == 0 && text != "" {
+		return 0
+	}
+	if fresh {
+		s.entries, s.fixed = append(s.entries, last), s.fixed+1
+		s.size += outputCost
+	}
+	last.text = append(last.text, text[:n]...)
+	s.size += int64(n)
+	return n
 }
 
 // block adds a piece of a stream to what may be left out again.
@@ -249,30 +275,26 @@ func (e *outputEntry) bytes() int64 {
 	return int64(n)
 }
 
-// shown are the outputs in order, with a word on what was left out. Adjacent
-// text of one stream is one output.
-func (s *Outputs) shown() []*outputEntry {
-	if s.fixed == len(s.entries) && s.omitted == 0 {
-		return s.entries
-	}
-	list := append([]*outputEntry(nil), s.entries[:s.fixed]...)
-	rest := s.entries[s.fixed:]
-	if s.omitted > 0 {
-		rest = append([]*outputEntry{s.omission()}, rest...)
-	}
-	copied := false // the last of the list is ours to change
-	for _, e := range rest {
-		n := len(list) - 1
-		if n < 0 || e.Type != OutputStream || list[n].Type != OutputStream || list[n].Name != e.Name {
-			list, copied = append(list, e), false
-			continue
+// shown are the outputs in order, with a word on what was left out: adjacent
+// text of one stream is one output, of one or more pieces.
+func (s *Outputs) shown() [][]*outputEntry {
+	list := make([][]*outputEntry, 0, len(s.entries))
+	add := func(e *outputEntry) {
+		last := len(list) - 1
+		if last >= 0 && e.Type == OutputStream && list[last][0].Type == OutputStream && list[last][0].Name == e.Name {
+			list[last] = append(list[last], e)
+			return
 		}
-		if !copied {
-			whole := &outputEntry{Output: list[n].Output}
-			whole.text = append(make([]byte, 0, len(list[n].text)+len(e.text)), list[n].text...)
-			list[n], copied = whole, true
+		list = append(list, []*outputEntry{e})
+	}
+	for i, e := range s.entries {
+		if i == s.fixed && s.omitted > 0 {
+			add(s.omission())
 		}
-		list[n].text = append(list[n].text, e.text...)
+		add(e)
+	}
+	if s.fixed == len(s.entries) && s.omitted > 0 {
+		add(s.omission())
 	}
 	return list
 }
@@ -299,13 +321,26 @@ func Omission(bytes int64) Output {
 func (s *Outputs) List() []Output {
 	shown := s.shown()
 	list := make([]Output, len(shown))
-	for i, e := range shown {
-		list[i] = e.Output
-		if e.Type == OutputStream {
-			list[i].Text = string(e.text)
+	for i, pieces := range shown {
+		list[i] = pieces[0].Output
+		if pieces[0].Type == OutputStream {
+			list[i].Text = joined(pieces)
 		}
 	}
 	return list
+}
+
+func joined(pieces []*outputEntry) string {
+	size := 0
+	for _, e := range pieces {
+		size += len(e.text)
+	}
+	var b strings.Builder
+	b.Grow(size)
+	for _, e := range pieces {
+		b.Write(e.text)
+	}
+	return b.String()
 }
 
 // bounded is the exception with texts that are not longer than errorText.

@@ -26,7 +26,7 @@ func (k *Kernel) dial(ctx context.Context) error {
 	if fresh {
 		l, err = k.dialFresh(ctx, id, session)
 	} else {
-		l, err = dialLink(ctx, k.server, id, session, k.dispatch)
+		l, err = dialLink(ctx, k.server, id, session, &k.messageLimit, k.dispatch)
 	}
 	if err != nil {
 		return err
@@ -58,7 +58,7 @@ func (k *Kernel) dial(ctx context.Context) error {
 // come back on other ports, which only a new connection sees.
 func (k *Kernel) dialFresh(ctx context.Context, id, session string) (*link, error) {
 	for patience := 10 * time.Second; ; patience *= 2 {
-		l, err := dialLink(ctx, k.server, id, session, k.dispatch)
+		l, err := dialLink(ctx, k.server, id, session, &k.messageLimit, k.dispatch)
 		if err != nil {
 			return nil, err
 		}

@@ -31,7 +31,8 @@ type Config struct {
 	// to stop. Zero means ten seconds.
 	InterruptGrace time.Duration
 	// MaxMessageBytes bounds one message of a kernel, such as one output of a
-	// cell: the content of a larger one is left out. Zero means 32 MiB.
+	// cell: of a larger one, only the ends of a text are shown. Zero means
+	// 40 MiB. It grows with [ExecuteOptions.OutputLimit].
 	MaxMessageBytes int64
 }
 
@@ -105,7 +106,7 @@ func newServer(config Config) (*Server, error) {
 		config.InterruptGrace = 10 * time.Second
 	}
 	if config.MaxMessageBytes == 0 {
-		config.MaxMessageBytes = 32 << 20
+		config.MaxMessageBytes = 40 << 20
 	}
 	base.Path = strings.TrimSuffix(base.Path, "/")
 	base.RawQuery, base.Fragment = "", ""

@@ -1,6 +1,7 @@
 package jupyter
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -131,8 +132,8 @@ func encodeBinary(m *message) ([]byte, error) {
 
 // decodeBinary decodes a frame of the subprotocol: a little-endian count of
 // offsets, the offsets, then channel, header, parent header, metadata, content
-// and buffers. The content is not copied out of the frame. Of a frame whose
-// size was too large, data is the beginning.
+// and buffers. The content is copied out of the frame. Of a frame whose size was
+// too large, data is the beginning.
 func decodeBinary(data []byte, size uint64) (*message, error) {
 	const fixedParts = 5
 	if len(data) < 8 {
@@ -159,7 +160,7 @@ func decodeBinary(data []byte, size uint64) (*message, error) {
 		}
 		parts[i] = data[start:end]
 	}
-	m := &message{channel: string(parts[0]), content: parts[4], cut: cut}
+	m := &message{channel: string(parts[0]), content: bytes.Clone(parts[4]), cut: cut}
 	if err := json.Unmarshal(parts[1], &m.header); err != nil {
 		return nil, fmt.Errorf("decode kernel message: header: %w", err)
 	}
