@@ -17,7 +17,10 @@ import (
 // leaseFile holds, on Modal, the time at which a sandbox's lease ends, or "none"
 // once it was lifted. In a sandbox without a lease it is there while another
 // program uses the sandbox.
-const leaseFile = "/dev/shm/seer/lease"
+const (
+	leaseFile      = "/dev/shm/seer/lease"
+	leaseFileLimit = 4 << 10 // bytes
+)
 
 // Orphans returns the sandboxes that nobody keeps any more: the program that
 // started them is gone, which only its own machine can tell, it has not closed
@@ -108,7 +111,7 @@ func askForLease(ctx context.Context, remote *modalclient.Sandbox, info Info) (e
 		left, err := remote.LeaseLeft(ctx)
 		return left <= 0, err
 	}
-	text, err := remote.ReadFile(ctx, leaseFile)
+	text, err := remote.ReadAtMost(ctx, leaseFile, leaseFileLimit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return time.Now().After(info.CreatedAt.Add(info.Lease)), nil
 	}
