@@ -353,7 +353,6 @@ func (n *notebook) run(ctx context.Context, id string, onText func(string)) (*Re
 		return nil, err
 	}
 	take := func(o jupyter.Output) {
-		began.Append(o)
 		if n.onOutput != nil {
 			n.onOutput(cell, fromJupyter(o))
 		}
@@ -366,6 +365,7 @@ func (n *notebook) run(ctx context.Context, id string, onText func(string)) (*Re
 			}
 		},
 		OnLate:      take,
+		Outputs:     began,
 		OutputLimit: n.outputLimit,
 	})
 	if result != nil {

@@ -100,7 +100,7 @@ func BenchmarkNotebook(b *testing.B) {
 				began, err := notebook.Begin(notebook.AddCode("x"))
 				require.NoError(b, err)
 				for i := range chunks {
-					began.Append(jupyter.Output{Type: jupyter.OutputStream, Name: jupyter.Stdout, Text: "line\n"})
+					began.Add(jupyter.Output{Type: jupyter.OutputStream, Name: jupyter.Stdout, Text: "line\n"})
 					if i%(chunks/10) == 0 {
 						notebook.Encode()
 					}

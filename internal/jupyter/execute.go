@@ -23,13 +23,26 @@ type ExecuteOptions struct {
 	// Execute. Chunks of streams come as the kernel sends them. Of a flood that
 	// is faster than this, some are missing, and an output says so.
 	OnOutput func(Output)
+	// Outputs takes what the cell shows and keeps the Result's outputs, such as
+	// the [Run] of a notebook's cell; nil = the execution's own. Late outputs
+	// reach it too.
+	Outputs Collector
 	// OutputLimit is how many bytes of what the cell shows are kept, the
-	// beginning and the end; 0 = [DefaultOutputLimit].
+	// beginning and the end; 0 = [DefaultOutputLimit]. Outputs have their own.
 	OutputLimit int64
 	// OnLate is called for outputs that arrive after Execute returned, such
 	// as those of a thread that the cell started. It must not block. Nil
 	// drops them.
 	OnLate func(Output)
+}
+
+// Collector keeps what a cell shows. One that is shared with others, such as a
+// [Run], is safe for concurrent use.
+type Collector interface {
+	Add(Output) bool
+	List() []Output
+	Omitted() int64
+	Free() int64
 }
 
 // Execute runs one cell and waits until it has ended, however long that takes.
@@ -63,7 +76,9 @@ func (k *Kernel) Execute(ctx context.Context, code string, opts *ExecuteOptions)
 		return nil, fmt.Errorf("execute cell: wait for turn: %w", ended(ctx))
 	}
 	x := &execution{kernel: k, opts: *opts, content: content, box: newMailbox(), status: StatusUnknown}
-	x.outputs = NewOutputs(cmp.Or(opts.OutputLimit, DefaultOutputLimit))
+	if x.outputs = opts.Outputs; x.outputs == nil {
+		x.outputs = NewOutputs(cmp.Or(opts.OutputLimit, DefaultOutputLimit))
+	}
 	x.box.allow(x.outputs.Free())
 	if wanted := opts.OutputLimit + opts.OutputLimit/4; wanted > k.messageLimit.Load() {
 		k.messageLimit.Store(wanted)
@@ -131,7 +146,7 @@ type execution struct {
 	mu  sync.Mutex
 	ids []string // of our requests for this cell
 
-	outputs     *Outputs
+	outputs     Collector
 	count       int
 	status      Status
 	exception   *KernelError // from the reply
@@ -373,6 +388,9 @@ func (x *execution) end() {
 
 func (x *execution) lateOutput(m *message) {
 	if o, err := decodeOutput(m.header.Type, m.content); err == nil {
+		if x.opts.Outputs != nil {
+			x.opts.Outputs.Add(o)
+		}
 		x.opts.OnLate(o)
 	}
 }

@@ -58,7 +58,7 @@ type cell struct {
 	count       int
 	metadata    json.RawMessage
 	attachments json.RawMessage // nil if there are none
-	outputs     Outputs
+	outputs     *Outputs
 	run         *Run   // the latest; nil if it never ran
 	encoded     []byte // nil when it has changed
 }
@@ -102,7 +102,7 @@ func (n *Notebook) AddMarkdown(source string) string { return n.add(CellMarkdown
 func (n *Notebook) add(kind CellKind, source string) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	c := &cell{id: n.newCellID(), kind: kind, source: source, metadata: emptyObject}
+	c := &cell{id: n.newCellID(), kind: kind, source: source, metadata: emptyObject, outputs: NewOutputs(0)}
 	n.insert(c)
 	n.touch(c)
 	return c.id
@@ -136,36 +136,60 @@ func (n *Notebook) SetSource(id, source string) error {
 type Run struct {
 	notebook *Notebook
 	cell     *cell
+	outputs  *Outputs // the cell's as well, while it is the latest run
 }
 
 // Begin clears the outputs and the number of a code cell that is about to run.
 func (n *Notebook) Begin(id string) (*Run, error) {
 	r := &Run{notebook: n}
 	err := n.change(id, func(c *cell) {
-		c.count = 0
-		c.outputs = *NewOutputs(cmp.Or(n.limit, DefaultOutputLimit))
-		c.run, r.cell = r, c
+		r.cell, r.outputs = c, NewOutputs(cmp.Or(n.limit, DefaultOutputLimit))
+		c.count, c.outputs, c.run = 0, r.outputs, r
 	})
 	return r, err
 }
 
-// Append adds an output as it arrives. An update of a display changes every
-// cell that shows it.
-func (r *Run) Append(o Output) {
+// Add adds an output as it arrives. An update of a display changes every cell
+// that shows it.
+func (r *Run) Add(o Output) bool {
 	n := r.notebook
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	changed := r.outputs.Add(o)
+	if changed && r.cell.run == r {
+		n.touch(r.cell)
+	}
 	if o.Type != OutputUpdateDisplay {
-		if r.cell.run == r && r.cell.outputs.Add(o) {
-			n.touch(r.cell)
-		}
-		return
+		return changed
 	}
 	for _, c := range n.cells {
-		if c.outputs.Add(o) {
+		if c.outputs != r.outputs && c.outputs.Add(o) {
 			n.touch(c)
+			changed = true
 		}
 	}
+	return changed
+}
+
+// List returns what the run has shown.
+func (r *Run) List() []Output {
+	r.notebook.mu.Lock()
+	defer r.notebook.mu.Unlock()
+	return r.outputs.List()
+}
+
+// Omitted is how many bytes of that have been left out.
+func (r *Run) Omitted() int64 {
+	r.notebook.mu.Lock()
+	defer r.notebook.mu.Unlock()
+	return r.outputs.Omitted()
+}
+
+// Free is how many bytes fit before something is left out.
+func (r *Run) Free() int64 {
+	r.notebook.mu.Lock()
+	defer r.notebook.mu.Unlock()
+	return r.outputs.Free()
 }
 
 // Finish sets the number of the cell that has run.

@@ -38,7 +38,7 @@ func testNotebookFile(t *testing.T, server *jupyter.Server) {
 		require.True(t, ok)
 		began, err := notebook.Begin(id)
 		require.NoError(t, err)
-		result, err := kernel.Execute(within(t), cell.Source, &jupyter.ExecuteOptions{OnOutput: began.Append})
+		result, err := kernel.Execute(within(t), cell.Source, &jupyter.ExecuteOptions{Outputs: began})
 		var exception *jupyter.KernelError
 		if !errors.As(err, &exception) {
 			require.NoError(t, err)

@@ -73,14 +73,14 @@ func TestACellThatRunsAgain(t *testing.T) {
 	first, err := notebook.Begin(id)
 	require.NoError(t, err)
 	display := jupyter.Output{Type: jupyter.OutputDisplay, DisplayID: "d", Data: jupyter.MIMEBundle{"text/plain": json.RawMessage(`"old"`)}}
-	first.Append(display)
+	first.Add(display)
 	second, err := notebook.Begin(id)
 	require.NoError(t, err)
-	second.Append(display)
-	first.Append(jupyter.Output{Type: jupyter.OutputStream, Name: jupyter.Stdout, Text: "late"})
-	first.Append(jupyter.Output{Type: jupyter.OutputClear})
+	second.Add(display)
+	first.Add(jupyter.Output{Type: jupyter.OutputStream, Name: jupyter.Stdout, Text: "late"})
+	first.Add(jupyter.Output{Type: jupyter.OutputClear})
 	first.Finish(7)
-	first.Append(jupyter.Output{Type: jupyter.OutputUpdateDisplay, DisplayID: "d", Data: jupyter.MIMEBundle{"text/plain": json.RawMessage(`"new"`)}})
+	first.Add(jupyter.Output{Type: jupyter.OutputUpdateDisplay, DisplayID: "d", Data: jupyter.MIMEBundle{"text/plain": json.RawMessage(`"new"`)}})
 	cell, _ := notebook.Cell(id)
 	assert.Equal(t, "new", jupyter.OutputsText(cell.Outputs), "a display is updated whoever does it")
 	assert.Zero(t, cell.ExecutionCount)
@@ -100,7 +100,7 @@ func TestNotebookGrowsByChunks(t *testing.T) {
 	began, err := notebook.Begin(notebook.AddCode("x"))
 	require.NoError(t, err)
 	for _, r := range text {
-		began.Append(jupyter.Output{Type: jupyter.OutputStream, Name: jupyter.Stdout, Text: string(r)})
+		began.Add(jupyter.Output{Type: jupyter.OutputStream, Name: jupyter.Stdout, Text: string(r)})
 		require.True(t, json.Valid(notebook.Encode()))
 	}
 	parsed, err := jupyter.ParseNotebook(notebook.Encode())
@@ -166,7 +166,7 @@ func TestSaver(t *testing.T) {
 		began, err := notebook.Begin(id)
 		require.NoError(t, err)
 		for range 1000 {
-			began.Append(jupyter.Output{Type: jupyter.OutputStream, Name: "stdout", Text: "chunk\n"})
+			began.Add(jupyter.Output{Type: jupyter.OutputStream, Name: "stdout", Text: "chunk\n"})
 		}
 		close(goOn)
 		require.NoError(t, saver.Close(within(t)))

@@ -59,7 +59,7 @@ func (f *cellFile) parse() (*cell, error) {
 	if err != nil {
 		return nil, fmt.Errorf("source: %w", err)
 	}
-	c := &cell{id: f.ID, kind: f.Kind, source: source, metadata: objectOr(f.Metadata, emptyObject)}
+	c := &cell{id: f.ID, kind: f.Kind, source: source, metadata: objectOr(f.Metadata, emptyObject), outputs: NewOutputs(0)}
 	if f.Kind != CellCode {
 		c.attachments = objectOr(f.Attachments, nil)
 		return c, nil
