@@ -19,8 +19,6 @@ type tail struct {
 	limit   int
 	data    []byte
 	written int64
-
-	dropped bool // some of it is in data no more
 }
 
 func (t *tail) Write(p []byte) (int, error) {
@@ -30,13 +28,12 @@ func (t *tail) Write(p []byte) (int, error) {
 	t.data = append(t.data, p[max(0, len(p)-t.limit):]...)
 	if surplus := len(t.data) - t.limit; surplus > t.limit {
 		t.data = append(t.data[:0], t.data[surplus:]...)
-		t.dropped = true
 	}
 	return len(p), nil
 }
 
 // cut reports whether something is missing at the front.
-func (t *tail) cut() bool { return t.dropped || len(t.data) > t.limit }
+func (t *tail) cut() bool { return t.written > int64(t.limit) }
 
 func (t *tail) String() string {
 	return string(t.data[max(0, len(t.data)-t.limit):])
