@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -358,4 +359,18 @@ func workspaceOf(source string) *seer.Workspace {
 		SkillDirs:      []string{filepath.Join(source, "my-skill")},
 		CustomInitCode: "import counting\nanswer = counting.count('abc'), open('data/a.txt').read()",
 	}
+}
+
+// After an interrupt that was noticed, no signal strikes the code that comes next.
+func TestNoSignalAfterAnInterrupt(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("skipped: needs a system with sigtimedwait")
+	}
+	session := startLocal(t, nil, nil)
+	_, err := session.Exec(t.Context(), "import os, signal, threading\nthreading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\nthreading.Event().wait(60)")
+	var raised *seer.KernelError
+	require.ErrorAs(t, err, &raised)
+	assert.Equal(t, "KeyboardInterrupt", raised.Name)
+	assert.Equal(t, "True", textOf(t, session, "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGURG])\nsignal.sigtimedwait([signal.SIGURG], 0.8) is None"))
 }
