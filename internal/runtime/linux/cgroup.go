@@ -189,6 +189,9 @@ func (c *cgroups) unlimited(err error, cpu float64, memoryMB int64) []string {
 		reason = err.Error()
 	}
 	var warnings []string
+	if os.Geteuid() == 0 { // whom the kernel's limit for a user does not hold
+		warnings = append(warnings, "the number of processes is not limited on this machine: "+reason)
+	}
 	if cpu > 0 {
 		warnings = append(warnings, fmt.Sprintf("the limit of %g CPU cores is not enforced on this machine: %s", cpu, reason))
 	}
@@ -229,21 +232,24 @@ func (g *cgroup) limit(cpu float64, memoryMB int64) error {
 	return nil
 }
 
-// enter says where the sandbox's first process begins. The caller closes it.
-func (g *cgroup) enter() (guest.Group, error) {
+// enter opens what the sandbox's programs enter the group by. The caller
+// closes it.
+func (g *cgroup) enter() (group guest.Group, err error) {
 	switch {
 	case g == nil:
-		return guest.Group{}, nil
 	case g.unified:
-		dir, err := os.Open(g.dirs[""])
-		return guest.Group{Unified: dir}, err
+		group.Unified, err = os.Open(g.dirs[""])
+	default:
+		for _, dir := range g.dirs {
+			f, openErr := os.OpenFile(filepath.Join(dir, "tasks"), os.O_WRONLY, 0)
+			if openErr != nil {
+				group.Close()
+				return guest.Group{}, openErr
+			}
+			group.Tasks = append(group.Tasks, f)
+		}
 	}
-	var group guest.Group
-	for _, dir := range g.dirs {
-		group.Enter = append(group.Enter, filepath.Join(dir, "tasks"))
-		group.Leave = append(group.Leave, filepath.Join(filepath.Dir(dir), "tasks"))
-	}
-	return group, nil
+	return group, err
 }
 
 // outOfMemory counts the processes that were killed for the memory limit.
@@ -283,18 +289,39 @@ func (g *cgroup) remove() error {
 	return errors.Join(errs...)
 }
 
+// removeGroup deletes a group and those below it, whoever made them.
 func removeGroup(dir string) error {
-	err := os.Remove(dir)
+	err := removeGroups(dir)
 	// The kernel may take a moment to see the last process off, and on a busy
 	// machine more than a second.
 	for wait := time.Millisecond; errors.Is(err, syscall.EBUSY) && wait < 3*time.Second; wait += wait/4 + time.Millisecond {
 		time.Sleep(wait)
-		err = os.Remove(dir)
+		err = removeGroups(dir)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	return err
+}
+
+func removeGroups(dir string) error {
+	err := os.Remove(dir)
+	if !errors.Is(err, syscall.EBUSY) {
+		return err
+	}
+	below, readErr := os.ReadDir(dir)
+	if readErr != nil {
+		return readErr
+	}
+	for _, e := range below {
+		if !e.IsDir() {
+			continue
+		}
+		if err := removeGroups(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return os.Remove(dir)
 }
 
 // fallbackLimits are the kernel's limits for single processes.

@@ -98,9 +98,7 @@ func (s *sandbox) begin(ctx context.Context) error {
 	}
 	var far int
 	s.guest, far, err = guest.Start(ctx, &r.mounter, cfg, group)
-	if group.Unified != nil {
-		err = errors.Join(err, group.Unified.Close())
-	}
+	group.Close()
 	if err != nil {
 		return explain(err, observe(r.store.Dir()))
 	}

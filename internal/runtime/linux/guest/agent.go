@@ -22,10 +22,23 @@ type agent struct {
 	sessions *sessions
 }
 
-// bootRequest comes with the mounts: those of the targets, then the devices.
+// bootRequest comes with the mounts, those of the targets and then the devices,
+// and the files of the control group.
 type bootRequest struct {
 	Settings
 	Targets []string
+	Tasks   int
+	Unified bool
+}
+
+// files is how many come along, and groupFiles how many of them are the group's.
+func (r *bootRequest) files() int { return len(r.Targets) + len(devices) + r.groupFiles() }
+
+func (r *bootRequest) groupFiles() int {
+	if r.Unified {
+		return r.Tasks + 1
+	}
+	return r.Tasks
 }
 
 // boot serves the first conversation, which sets the sandbox up.
@@ -41,7 +54,7 @@ func boot(control *net.UnixConn) (*agent, error) {
 		self.CloseAll(fds)
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	if r.Boot == nil || len(fds) != len(r.Boot.Targets)+len(devices) {
+	if r.Boot == nil || len(fds) != r.Boot.files() {
 		self.CloseAll(fds)
 		return nil, errors.New("read configuration: something else came first")
 	}
@@ -53,12 +66,14 @@ func boot(control *net.UnixConn) (*agent, error) {
 	return a, c.Send(answer{}, network)
 }
 
-func newAgent(r *bootRequest, mounts []int) (*agent, int, error) {
+func newAgent(r *bootRequest, fds []int) (*agent, int, error) {
+	mounts, group := fds[:len(fds)-r.groupFiles()], newGroup(r, fds[len(fds)-r.groupFiles():])
+	defer self.CloseAll(group.tasks)
 	places, network, err := setUp(r, mounts)
 	if err != nil {
 		return nil, -1, err
 	}
-	s, err := newSpawner(places, &r.Settings)
+	s, err := newSpawner(places, &r.Settings, group)
 	if err == nil {
 		err = places.shieldKernel(r.Privileges)
 	}

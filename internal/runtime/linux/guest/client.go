@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strconv"
 	"syscall"
 
@@ -34,14 +33,14 @@ func Start(ctx context.Context, m *mounter.Mounter, cfg Config, group Group) (*G
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() { made <- makeMounts(ctx, m, cfg) }() // takes as long as a process to begin
-	p, err := begin(m, cfg.Privileges, group)
+	p, err := begin(m, cfg.Privileges)
 	if err != nil {
 		cancel()
 		self.CloseAll((<-made).fds)
 		return nil, -1, err
 	}
 	g := &Guest{Process: p, mounter: m, dir: cfg.Dir}
-	network, err := g.boot(ctx, cfg, <-made)
+	network, err := g.boot(ctx, cfg, <-made, group)
 	if err != nil {
 		g.Kill()
 		if words := g.LastWords(); errors.Is(err, ErrGone) && words != "" {
@@ -64,13 +63,13 @@ func makeMounts(ctx context.Context, m *mounter.Mounter, cfg Config) mounts {
 }
 
 // boot has the first process make the sandbox of the mounts.
-func (g *Guest) boot(ctx context.Context, cfg Config, made mounts) (network int, err error) {
+func (g *Guest) boot(ctx context.Context, cfg Config, made mounts, group Group) (network int, err error) {
 	if made.err != nil {
 		return -1, made.err
 	}
 	defer self.CloseAll(made.fds)
-	boot := bootRequest{Settings: cfg.Settings, Targets: targets(cfg.Overlays, cfg.Binds)}
-	return g.descriptor(ctx, request{Boot: &boot}, made.fds...)
+	boot := bootRequest{Settings: cfg.Settings, Targets: targets(cfg.Overlays, cfg.Binds), Tasks: len(group.Tasks), Unified: group.Unified != nil}
+	return g.descriptor(ctx, request{Boot: &boot}, append(made.fds, group.descriptors()...)...)
 }
 
 // targets are the mount points of overlays and then of binds.
@@ -86,23 +85,22 @@ func targets(overlays []mounter.Overlay, binds []mounter.Bind) []string {
 }
 
 // begin executes the first process of a sandbox.
-func begin(m *mounter.Mounter, privileges Privileges, group Group) (*self.Process, error) {
+func begin(m *mounter.Mounter, privileges Privileges) (*self.Process, error) {
 	program, err := m.Program()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = program.Close() }()
-	sys := namespaces(privileges)
-	if group.Unified != nil {
-		sys.UseCgroupFD, sys.CgroupFD = true, int(group.Unified.Fd())
-	}
-	p, err := self.Start(self.Options{
+	options := self.Options{
 		Name:    processName,
 		Program: "/proc/self/fd/" + strconv.Itoa(int(program.Fd())),
-		Sys:     sys,
-		Begin:   group.start,
+		Sys:     namespaces(privileges),
 		Gone:    ErrGone,
-	})
+	}
+	if privileges == Identity {
+		options.Begin = asNobody
+	}
+	p, err := self.Start(options)
 	if err != nil {
 		return nil, fmt.Errorf("start sandbox: %w", err)
 	}
@@ -122,55 +120,13 @@ func namespaces(privileges Privileges) *syscall.SysProcAttr {
 		attr.UidMappings = []syscall.SysProcIDMap{{Size: everyone}}
 		attr.GidMappings = attr.UidMappings
 		attr.GidMappingsEnableSetgroups = true
+		attr.Credential = &syscall.Credential{}
 	default:
 		attr.Cloneflags |= syscall.CLONE_NEWUSER
 		attr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
 		attr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
 	}
 	return attr
-}
-
-// Group is the control group that a sandbox starts in. The zero value is the
-// program's own.
-type Group struct {
-	// Unified is the directory of a group of version 2.
-	Unified *os.File
-	// Enter are the "tasks" files of groups of version 1, Leave those of the
-	// groups of this process in the same hierarchies.
-	Enter, Leave []string
-}
-
-// start runs f such that a process started by it is in the group.
-func (g Group) start(f func() (*os.Process, error)) (p *os.Process, err error) {
-	if len(g.Enter) == 0 {
-		return f()
-	}
-	// Moving a process takes milliseconds, moving the own thread takes none,
-	// and a child begins where its parent is.
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		err = moveThread(g.Enter)
-		if err == nil {
-			p, err = f()
-		}
-		// A thread that cannot go back is not used again.
-		if moveThread(g.Leave) == nil {
-			runtime.UnlockOSThread()
-		}
-	}()
-	<-done
-	return p, err
-}
-
-func moveThread(tasks []string) error {
-	for _, file := range tasks {
-		if err := os.WriteFile(file, []byte("0"), 0); err != nil {
-			return fmt.Errorf("enter control group: %w", err)
-		}
-	}
-	return nil
 }
 
 func (g *Guest) call(ctx context.Context, r request, fds ...int) (answer, []int, error) {
