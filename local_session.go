@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -303,7 +304,38 @@ func (t localTools) ReadFile(_ context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return root.ReadFile(inside)
+	file, err := root.OpenFile(inside, os.O_RDONLY|openNonBlocking, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if info, err = file.Stat(); err == nil { // it may be another one by now
+		err = readable(name, info)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(file, maxAgentFile))
+}
+
+// writeRegular writes a file, and nothing that only looks like one: a named pipe
+// would be waited for.
+func writeRegular(root *os.Root, inside, name string, data []byte) error {
+	file, err := root.OpenFile(inside, os.O_WRONLY|os.O_CREATE|openNonBlocking, 0o644)
+	if err != nil {
+		return err
+	}
+	info, err := file.Stat()
+	if err == nil {
+		err = regular(name, info)
+	}
+	if err == nil {
+		err = file.Truncate(0)
+	}
+	if err == nil {
+		_, err = file.Write(data)
+	}
+	return errors.Join(err, file.Close())
 }
 
 func (t localTools) WriteFile(_ context.Context, name string, data []byte) error {
@@ -315,7 +347,7 @@ func (t localTools) WriteFile(_ context.Context, name string, data []byte) error
 	if err := root.MkdirAll(filepath.Dir(inside), 0o755); err != nil {
 		return err
 	}
-	return root.WriteFile(inside, data, 0o644)
+	return writeRegular(root, inside, name, data)
 }
 
 func (t localTools) ListFiles(_ context.Context, name string) ([]fs.FileInfo, error) {

@@ -8,6 +8,9 @@ import (
 	"syscall"
 )
 
+// openNonBlocking keeps an open from waiting for the other end of a named pipe.
+const openNonBlocking = syscall.O_NONBLOCK
+
 // ownGroup lets a command lead a process group, so that what it starts can be
 // signalled with it.
 func ownGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
