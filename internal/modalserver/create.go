@@ -1,6 +1,7 @@
 package modalserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -115,6 +116,7 @@ func (s *Server) create(ctx context.Context, c creation) (*sandbox, error) {
 		definition:  definition,
 		tags:        tags,
 		lease:       lease,
+		workdir:     spec.Workdir,
 		pool:        outputs,
 		stdout:      newSpool(outputs, true),
 		stderr:      newSpool(outputs, true),
@@ -328,7 +330,7 @@ func (s *Server) specify(ctx context.Context, d *pb.Sandbox, further []map[strin
 		Image:    image.ID,
 		Command:  commandOf(image.Config, d.GetEntrypointArgs()),
 		Env:      append(env, ptyEnv(d.GetPtyInfo())...),
-		Workdir:  d.GetWorkdir(),
+		Workdir:  cmp.Or(d.GetWorkdir(), image.Config.Workdir),
 		PTY:      ptyOf(d.GetPtyInfo()),
 		Volumes:  volumes,
 		Network:  network,

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 	"sync"
 	"syscall"
@@ -24,7 +25,9 @@ import (
 const (
 	maxFileRead  = maxMessage - 1<<20 // bytes, so that an answer fits in a message
 	keptOutputs  = 64                 // outputs of file operations per sandbox that can still be asked for
+	keptOutput   = 16 << 20           // bytes of them, but for the last one
 	lineReadSize = 4 << 10
+	maxOpenFiles = 256 // of a sandbox
 	newFileMode  = fs.FileMode(0o644)
 )
 
@@ -35,6 +38,7 @@ type fileBook struct {
 	open    map[string]*openFile
 	outputs map[string]*pb.FilesystemRuntimeOutputBatch
 	order   []string // of outputs, oldest first
+	size    int      // bytes of outputs
 }
 
 type openFile struct {
@@ -72,11 +76,21 @@ func (b *fileBook) keep(output *pb.FilesystemRuntimeOutputBatch) string {
 	defer b.mu.Unlock()
 	b.outputs[id] = output
 	b.order = append(b.order, id)
-	if len(b.order) > keptOutputs {
+	b.size += outputSize(output)
+	for len(b.order) > keptOutputs || len(b.order) > 1 && b.size > keptOutput {
+		b.size -= outputSize(b.outputs[b.order[0]])
 		delete(b.outputs, b.order[0])
 		b.order = slices.Delete(b.order, 0, 1)
 	}
 	return id
+}
+
+func outputSize(output *pb.FilesystemRuntimeOutputBatch) int {
+	size := 0
+	for _, data := range output.GetOutput() {
+		size += len(data)
+	}
+	return size
 }
 
 // ContainerFilesystemExec does one thing with a file of a sandbox. What comes
@@ -99,6 +113,9 @@ func (s *Server) ContainerFilesystemExec(ctx context.Context, r *pb.ContainerFil
 		return nil, err
 	case err != nil:
 		output.Error = systemError(err)
+		if r.HasFileOpenRequest() {
+			descriptor = newID("fd-") // Python's client asks why only if it got one
+		}
 	case data != nil:
 		output.Output = [][]byte{data}
 	}
@@ -117,12 +134,12 @@ func (b *sandbox) fileOperation(ctx context.Context, r *pb.ContainerFilesystemEx
 		descriptor, err = b.openFile(ctx, r.GetFileOpenRequest())
 	case pb.ContainerFilesystemExecRequest_FileMkdirRequest_case:
 		q := r.GetFileMkdirRequest()
-		err = files.Mkdir(ctx, q.GetPath(), q.GetMakeParents())
+		err = files.Mkdir(ctx, b.absolute(q.GetPath()), q.GetMakeParents())
 	case pb.ContainerFilesystemExecRequest_FileRmRequest_case:
 		q := r.GetFileRmRequest()
-		err = files.Remove(ctx, q.GetPath(), q.GetRecursive())
+		err = files.Remove(ctx, b.absolute(q.GetPath()), q.GetRecursive())
 	case pb.ContainerFilesystemExecRequest_FileLsRequest_case:
-		data, err = listNames(ctx, files, r.GetFileLsRequest().GetPath())
+		data, err = listNames(ctx, files, b.absolute(r.GetFileLsRequest().GetPath()))
 	case pb.ContainerFilesystemExecRequest_FileCloseRequest_case:
 		err = b.files.close(r.GetFileCloseRequest().GetFileDescriptor())
 	default:
@@ -136,15 +153,27 @@ func (b *sandbox) openFile(ctx context.Context, r *pb.ContainerFileOpenRequest) 
 	if err != nil {
 		return "", err
 	}
-	file, err := b.run.Files().OpenFile(ctx, r.GetPath(), flags, newFileMode)
+	file, err := b.run.Files().OpenFile(ctx, b.absolute(r.GetPath()), flags, newFileMode)
 	if err != nil {
 		return "", err
 	}
 	descriptor := newID("fd-")
 	b.files.mu.Lock()
 	defer b.files.mu.Unlock()
+	if len(b.files.open) >= maxOpenFiles {
+		_ = file.Close()
+		return "", fmt.Errorf("open %s: %d files are open, the most that can be", r.GetPath(), maxOpenFiles)
+	}
 	b.files.open[descriptor] = &openFile{file: file}
 	return descriptor, nil
+}
+
+// absolute is a path as the sandbox's own command would mean it.
+func (b *sandbox) absolute(p string) string {
+	if p == "" || path.IsAbs(p) {
+		return p
+	}
+	return path.Join("/", b.workdir, p)
 }
 
 // openFlags understands the modes of Python's open.
@@ -251,6 +280,9 @@ func readLine(f runtime.File) ([]byte, error) {
 			return line, err
 		}
 		line = append(line, buffer[:n]...)
+		if len(line) > maxFileRead {
+			return nil, fmt.Errorf("line is longer than %d bytes", maxFileRead)
+		}
 		if errors.Is(err, io.EOF) {
 			return line, nil
 		}
@@ -260,8 +292,8 @@ func readLine(f runtime.File) ([]byte, error) {
 	}
 }
 
-func listNames(ctx context.Context, files runtime.Files, path string) ([]byte, error) {
-	entries, err := files.ReadDir(ctx, path)
+func listNames(ctx context.Context, files runtime.Files, dir string) ([]byte, error) {
+	entries, err := files.ReadDir(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -314,6 +346,14 @@ func (s *Server) ContainerFilesystemExecGetOutput(r *pb.ContainerFilesystemExecG
 		index++
 	}
 	return stream.Send(pb.FilesystemRuntimeOutputBatch_builder{Eof: true, BatchIndex: index}.Build())
+}
+
+// ContainerReloadVolumes has nothing to do: sandboxes share a volume's files as they are.
+func (s *Server) ContainerReloadVolumes(_ context.Context, r *pb.ContainerReloadVolumesRequest) (*pb.ContainerReloadVolumesResponse, error) {
+	if _, err := s.findTask(r.GetTaskId()); err != nil {
+		return nil, err
+	}
+	return &pb.ContainerReloadVolumesResponse{}, nil
 }
 
 func (s *Server) fileOutput(id string) (*pb.FilesystemRuntimeOutputBatch, error) {

@@ -102,6 +102,7 @@ func TestRealPythonClientDrivesASandbox(t *testing.T) {
 				Returncode                 int
 				Tree, Ls, Listed, Left     []string
 				File                       *string
+				Relative                   string
 				Echo, Fails, Helper, Stdin pythonProcess
 				Volume                     pythonProcess
 			}
@@ -132,6 +133,7 @@ func TestRealPythonClientDrivesASandbox(t *testing.T) {
 			if seen.File != nil { // the client has a file API
 				assert.Equal(t, "by the file API", *seen.File)
 				assert.Equal(t, []string{"file"}, seen.Ls)
+				assert.Equal(t, "relativefile and not found", seen.Relative)
 			}
 		})
 	}

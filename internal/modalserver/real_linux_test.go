@@ -242,6 +242,10 @@ func TestRealFilesVolumesAndSnapshots(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, file.Flush())
 	require.NoError(t, file.Close())
+	relative, err := sb.Open(t.Context(), "tmp/note", "w") // of the working directory, which is the root
+	require.NoError(t, err)
+	require.NoError(t, relative.Close())
+	assert.Equal(t, "/tmp/note\n", output(t, sb, "ls", "/tmp/note"))
 	_, err = sb.Open(t.Context(), "/srv/none", "r")
 	require.ErrorContains(t, err, "/srv/none")
 	assert.Equal(t, "first\nsecond\n", output(t, sb, "sh", "-c", "mkdir /data/dir; cp /srv/note /data/dir; cat /srv/note"))

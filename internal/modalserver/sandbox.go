@@ -52,7 +52,8 @@ type sandbox struct {
 
 	run            runtime.Sandbox
 	stdin          *stdin
-	pool           *pool // of its outputs and its commands
+	workdir        string // where relative paths begin; "" = the root
+	pool           *pool  // of its outputs and its commands
 	stdout, stderr *spool
 	files          *fileBook
 	tunnels        []*tunnel

@@ -76,6 +76,16 @@ if hasattr(sandbox, "open"):  # the file API of clients before 1.4
     with sandbox.open("/made/below/file", "r") as f:
         seen["file"] = f.read()
     seen["ls"] = sandbox.ls("/made/below")
+    # Relative paths begin in the working directory.
+    sandbox.mkdir("relative")
+    with sandbox.open("relative/file", "w") as f:
+        f.write("relative")
+    seen["relative"] = read(sandbox.exec("cat", "/tmp/relative/file"))["out"] + ",".join(sandbox.ls("relative"))
+    try:
+        sandbox.open("/no/such/file", "r")
+    except FileNotFoundError:
+        seen["relative"] += " and not found"
+sandbox.reload_volumes()
 
 server = sandbox.exec("python", "-c", """
 import http.server, sys

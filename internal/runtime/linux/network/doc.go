@@ -31,7 +31,8 @@
 //
 // A sandbox holds at most 1024 TCP connections and 512 UDP flows and pending
 // DNS queries, hence so many descriptors of the host. The next one is refused.
-// A connection buffers about a megabyte in each direction. A UDP flow ends after
+// The first of them buffer a megabyte in each direction, later ones less. TunnelIP
+// takes at most 256, and a Budget bounds several networks. A UDP flow ends after
 // a minute without a datagram, a DNS query after five seconds.
 //
 // The host's own addresses are read again every three seconds. A public address
