@@ -59,6 +59,8 @@ func TestKilledProgramLeavesNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "ready\n", line)
 	require.Eventually(t, func() bool { return sleeping(t) == 2 }, waitLimit, waitStep)
+	helpers := mounters(t, cmd.Process.Pid)
+	require.Len(t, helpers, 1)
 
 	// A second program with the same directory leaves the first one alone.
 	other := newRuntimeIn(t, linux.Config{Dir: dir})
@@ -68,6 +70,7 @@ func TestKilledProgramLeavesNothing(t *testing.T) {
 	require.NoError(t, cmd.Process.Signal(syscall.SIGKILL))
 	assert.Error(t, cmd.Wait())
 	require.Eventually(t, func() bool { return sleeping(t) == 0 }, waitLimit, waitStep)
+	require.Eventually(t, func() bool { return syscall.Kill(helpers[0], 0) == error(syscall.ESRCH) }, waitLimit, waitStep)
 
 	s := start(t, other)
 	assert.Equal(t, "alive\n", sh(t, s, "echo alive"))

@@ -96,6 +96,9 @@ func (a *agent) serve(control *net.UnixConn) error {
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
+		if errors.Is(err, unix.EMFILE) {
+			continue // this conversation is lost, and others end
+		}
 		if err != nil {
 			return err
 		}

@@ -160,14 +160,25 @@ func (m *Mounter) Mount(ctx context.Context, r Request) ([]int, error) {
 	if want > self.MaxDescriptors {
 		return nil, fmt.Errorf("make mounts: %d are too many", want)
 	}
+	fds, err := m.mount(ctx, r)
+	if errors.Is(err, errGone) {
+		fds, err = m.mount(ctx, r) // by the next one
+	}
+	if err == nil && len(fds) != want {
+		self.CloseAll(fds)
+		return nil, fmt.Errorf("make mounts: answer with %d of %d", len(fds), want)
+	}
+	return fds, err
+}
+
+func (m *Mounter) mount(ctx context.Context, r Request) ([]int, error) {
 	h, err := m.get()
 	if err != nil {
 		return nil, err
 	}
 	fds, err := h.Call(ctx, request{Mount: &r}, &self.Result{})
-	if err == nil && len(fds) != want {
-		self.CloseAll(fds)
-		return nil, fmt.Errorf("make mounts: answer with %d of %d", len(fds), want)
+	if errors.Is(err, errGone) {
+		h.Kill() // so that it is known to have ended
 	}
 	return fds, err
 }

@@ -43,6 +43,9 @@ func serve(control *net.UnixConn) error {
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
+		if errors.Is(err, unix.EMFILE) {
+			continue // this conversation is lost, and others end
+		}
 		if err != nil {
 			return err
 		}
