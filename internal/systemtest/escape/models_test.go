@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"github.com/stretchr/testify/require"
 
@@ -21,6 +22,9 @@ import (
 // the sandbox does not start.
 var modelAttempts = []attempt{
 	{name: "the name in a configuration", owner: hides("vexmoor-labs/Quillotar-7B", "config.json", func(name string) []byte { return []byte(`{"_name_or_path": "` + name + `"}`) })},
+	{name: "the name in a vocabulary, with two bytes a letter", owner: hides("vexmoor-labs/Quillotar-7E", "tokenizer.model", wide)},
+	{name: "the name in a configuration, with two bytes a letter", owner: hides("vexmoor-labs/Quillotar-7F", "extra.txt", wide)},
+	{name: "a short name in a vocabulary", owner: hides("vexo/Vexo-1b", "tokenizer.model", func(string) []byte { return []byte("\x00\x01Vexo-1b\x00") })},
 	{name: "the name of a file", owner: hides("vexmoor-labs/Quillotar-7H", "Quillotar-7H.safetensors", func(string) []byte { return []byte("weights") })},
 	{name: "the name escaped in a configuration", owner: hides("vexmoor-labs/Quillotar-7I", "config.json", func(name string) []byte {
 		var b strings.Builder
@@ -29,6 +33,15 @@ var modelAttempts = []attempt{
 		}
 		return []byte(`{"x": "` + b.String() + `"}`)
 	})},
+}
+
+// wide is a name in UTF-16, between bytes that are none.
+func wide(name string) []byte {
+	b := []byte{0xff, 0xfe, 0, 1, 2, 3}
+	for _, unit := range utf16.Encode([]rune(name)) {
+		b = append(b, byte(unit), byte(unit>>8))
+	}
+	return append(b, 0, 0)
 }
 
 // hides starts a sandbox with a hidden model of which one file has something

@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -236,4 +237,21 @@ func memory(line string) int64 {
 	}
 	kilobytes, _ := strconv.ParseInt(fields[0], 10, 64)
 	return kilobytes << 10
+}
+
+// hidden is how many bytes this process keeps in files without a name.
+func hidden() int64 {
+	var sum int64
+	open, _ := filepath.Glob("/proc/self/fd/*")
+	for _, path := range open {
+		if target, err := os.Readlink(path); err != nil || !strings.HasSuffix(target, " (deleted)") {
+			continue
+		}
+		if info, err := os.Stat(path); err == nil {
+			if s, ok := info.Sys().(*syscall.Stat_t); ok {
+				sum += s.Blocks * 512
+			}
+		}
+	}
+	return sum
 }

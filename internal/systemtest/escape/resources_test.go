@@ -4,7 +4,12 @@ package escape_test
 
 import (
 	"context"
+	"fmt"
+	"io"
+	"net"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -12,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/local"
 )
 
 // resourceAttempts use up what the sandbox does not own. None takes more than
@@ -49,6 +55,29 @@ for child in open(f"/proc/self/task/{os.getpid()}/children").read().split(): os.
 					return outf("the owner gets none: %v", err)
 				}
 				return outcomeOf(unix.Close(fd))
+			})
+		}},
+		{name: "all the memory of pipes", owner: func(t *testing.T, w *world) string {
+			return w.hold(t, w.agent, `
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+pipes = []
+try:
+    for _ in range(100):
+        ends = os.pipe()
+        fcntl.fcntl(ends[0], 1031, 1 << 20)
+        pipes.append(ends)
+except OSError as error: print(error)
+ready()
+`, func(context.Context) string {
+				var fds [2]int
+				if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+					return err.Error()
+				}
+				size, err := unix.FcntlInt(uintptr(fds[0]), unix.F_GETPIPE_SZ, 0)
+				if err == nil && size < 16<<10 {
+					return outf("the owner's pipes hold %d bytes now", size)
+				}
+				return outcomeOf(unix.Close(fds[0]), unix.Close(fds[1]))
 			})
 		}},
 		{name: "all keys", owner: func(t *testing.T, w *world) string {
@@ -159,7 +188,149 @@ signal.pause()
 			}
 			return ""
 		}},
+		{name: "discarded output on the owner's disk", program: func(ctx context.Context, p *program) string {
+			before := hidden()
+			limited, cancel := context.WithTimeout(ctx, 20*time.Second)
+			defer cancel()
+			cmd := p.shared(ctx).Command("head", "-c", "500000000", "/dev/zero")
+			if err := cmd.Start(limited); err != nil {
+				return err.Error()
+			}
+			ended := make(chan struct{})
+			go func() { defer close(ended); _ = cmd.Wait() }()
+			for {
+				if more := hidden() - before; more > 300<<20 {
+					cancel()
+					<-ended
+					return outf("%d MB lie on the owner's disk", more>>20)
+				}
+				select {
+				case <-ended:
+					return p.alive(ctx)
+				case <-time.After(20 * time.Millisecond):
+				}
+			}
+		}},
+		{name: "output of many commands on the owner's disk", program: func(ctx context.Context, p *program) string {
+			before := hidden()
+			var all sync.WaitGroup
+			for range 12 {
+				all.Go(func() { _ = p.shared(ctx).Command("head", "-c", "40000000", "/dev/zero").Run(ctx) })
+			}
+			all.Wait()
+			if more := hidden() - before; more > 300<<20 {
+				return outf("%d MB stay on the owner's disk", more>>20)
+			}
+			return p.alive(ctx)
+		}},
+		{name: "connections that are not read", program: unread},
+		{name: "connections to the server that say nothing", program: func(ctx context.Context, p *program) string {
+			server, err := local.Serve(ctx, local.ServeOptions{})
+			if err != nil {
+				return err.Error()
+			}
+			defer server.Close()
+			address := strings.TrimPrefix(server.URL(), "http://")
+			var limit syscall.Rlimit
+			if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+				return err.Error()
+			}
+			lowered := limit
+			lowered.Cur = uint64(countOpen()) + 150
+			if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &lowered); err != nil {
+				return err.Error()
+			}
+			var held []net.Conn
+			for range 200 {
+				c, err := net.DialTimeout("tcp", address, time.Second)
+				if err != nil {
+					break
+				}
+				held = append(held, c)
+			}
+			for _, c := range held {
+				_ = c.Close()
+			}
+			if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+				return err.Error()
+			}
+			backend := serverBackend(server)
+			sandbox, err := seer.NewSandbox(seer.SandboxConfig{}, seer.WithBackend(backend)).Start(ctx)
+			if err != nil {
+				return outf("the server starts no sandbox any more: %v", err)
+			}
+			return outcomeOf(sandbox.Terminate(ctx), backend.Close())
+		}},
 	}
+}
+
+// serverBackend is a backend for a server of this program.
+func serverBackend(server *local.Server) seer.Backend {
+	values := map[string]string{}
+	for _, variable := range server.Environ() {
+		name, value, _ := strings.Cut(variable, "=")
+		values[name] = value
+	}
+	return seer.NewBackend("local", func(context.Context) (seer.Endpoint, error) {
+		return seer.Endpoint{
+			ServerURL: values["MODAL_SERVER_URL"], TokenID: values["MODAL_TOKEN_ID"], TokenSecret: values["MODAL_TOKEN_SECRET"],
+			PlainTunnels: true, NoGPU: true,
+		}, nil
+	}, nil)
+}
+
+// unread has a sandbox open connections to a service that sends for ever, and
+// read nothing.
+func unread(ctx context.Context, p *program) string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err.Error()
+	}
+	defer listener.Close()
+	go func() {
+		data := make([]byte, 1<<20)
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				for range 4 {
+					if _, err := c.Write(data); err != nil {
+						return
+					}
+				}
+				_, _ = io.Copy(io.Discard, c)
+			}()
+		}
+	}()
+	backend := local.New(local.AllowHost(listener.Addr().String()))
+	defer backend.Close()
+	sandbox, err := seer.NewSandbox(seer.SandboxConfig{}, seer.WithBackend(backend)).Start(ctx)
+	if err != nil {
+		return err.Error()
+	}
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	got := p.grown(150<<20, func() string {
+		_, err := sandbox.ExecPython(ctx, fmt.Sprintf(`
+import socket, time
+held = []
+for _ in range(200):
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    s.settimeout(5)
+    try: s.connect((socket.gethostbyname("host.seer.internal"), %s))
+    except OSError as error: print(error); continue
+    held.append(s)
+time.sleep(1.5)
+`, port))
+		return outcomeOf(err)
+	})
+	if err := sandbox.Terminate(ctx); err != nil && got == "" {
+		return err.Error()
+	}
+	return got
 }
 
 // tooMuch runs code in a sandbox with 64 MiB, and looks at its neighbour.

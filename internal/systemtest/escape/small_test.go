@@ -4,6 +4,7 @@ package escape_test
 
 import (
 	"errors"
+	"os"
 )
 
 // outcomeOf is the first error as what got out.
@@ -12,4 +13,13 @@ func outcomeOf(errs ...error) string {
 		return err.Error()
 	}
 	return ""
+}
+
+// countOpen counts this program's descriptors.
+func countOpen() int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	return len(entries)
 }
