@@ -61,6 +61,7 @@ func measures() []measure {
 		{"S7", manySandboxes},
 		{"S8", localBackend},
 		{"S9", countCalls},
+		{"S10", growth},
 		{"S16", largeFile},
 	}
 }
