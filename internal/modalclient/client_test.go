@@ -163,15 +163,34 @@ func TestRateLimitsAreWaitedOut(t *testing.T) {
 func TestRateLimitsAreBoundedByTheContext(t *testing.T) {
 	w := newWorld(t, idle())
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	asked := 0
 	w.intercept(func(_ context.Context, call modalserver.Call) error {
 		if call.Method == "AppGetOrCreate" {
-			cancel()
+			if asked++; asked > 1 {
+				cancel()
+			}
 			return status.Error(codes.ResourceExhausted, "slow down")
 		}
 		return nil
 	})
 	_, err := w.App(ctx, "a", true)
 	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorContains(t, err, "slow down", "the server's words")
+}
+
+func TestLimitsThatNoWaitingLiftsAreToldAtOnce(t *testing.T) {
+	w := newWorld(t, idle())
+	w.intercept(func(_ context.Context, call modalserver.Call) error {
+		if call.Method == "AppGetOrCreate" {
+			return status.Error(codes.ResourceExhausted, "workspace billing limit reached")
+		}
+		return nil
+	})
+	calls := w.record(func() {
+		_, err := w.App(t.Context(), "a", true)
+		require.ErrorContains(t, err, "workspace billing limit reached")
+	})
+	assert.Equal(t, []string{"AppGetOrCreate"}, calls)
 }
 
 func TestErrorsHaveKinds(t *testing.T) {

@@ -87,6 +87,10 @@ func failure(ctx context.Context, op string, err error) error {
 	if err == nil {
 		return nil
 	}
+	var limit *limitError
+	if errors.As(err, &limit) {
+		return fmt.Errorf("%s: %w", op, limit)
+	}
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", op, context.Cause(ctx))
 	}

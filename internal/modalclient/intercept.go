@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"time"
 
@@ -22,16 +23,33 @@ const (
 // backOff repeats calls that the server turns down for its rate limits.
 func backOff(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	giveUp := time.Now().Add(backOffFor)
+	words := "" // the server's, so far
 	for delay := firstBackOff; ; delay = min(2*delay, maxBackOff) {
 		err := invoke(ctx, method, request, reply, conn, opts...)
-		if !limited(err) || time.Now().After(giveUp) {
+		if err != nil && ctx.Err() != nil && words != "" {
+			return &limitError{cause: context.Cause(ctx), words: words}
+		}
+		if !limited(err) || time.Now().After(giveUp) || hopeless.MatchString(err.Error()) {
 			return err
 		}
-		if sleep(ctx, jitter(delay)) != nil {
-			return ctx.Err()
+		words = plain(statusOf(err).Message())
+		if cause := sleep(ctx, jitter(delay)); cause != nil {
+			return &limitError{cause: cause, words: words}
 		}
 	}
 }
+
+// hopeless finds limits that no waiting lifts.
+var hopeless = regexp.MustCompile(`(?i)\b(billing|payment|spend(ing)? limit)\b`)
+
+// limitError is the end of the caller's patience with a limit of the server.
+type limitError struct {
+	cause error
+	words string // the server's
+}
+
+func (e *limitError) Error() string { return e.cause.Error() + "; the server said: " + e.words }
+func (e *limitError) Unwrap() error { return e.cause }
 
 // limited tells the server's limits from this client's own on the size of messages.
 func limited(err error) bool {
