@@ -37,7 +37,7 @@ func TestWireOfServices(t *testing.T) {
 			server := seertest.NewServer(t)
 			server.HandleExec(func(e seertest.Exec) seertest.Result {
 				if e.Args[0] == "python" {
-					_, _ = io.WriteString(e.Stdout, `{"secret": "s3cret"}`)
+					_, _ = io.WriteString(e.Stdout, `{"secret": "s3crets3crets3crets3cret"}`)
 				}
 				return seertest.Result{}
 			})

@@ -417,6 +417,20 @@ func ExampleWithNewTokens() {
 	// Output: true
 }
 
+func ExampleWithOutputLimit() {
+	ctx := context.Background()
+	sandbox, err := seer.NewSandbox(seer.SandboxConfig{}, seer.WithOutputLimit(1<<20)).Start(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer sandbox.Terminate(ctx)
+
+	_, err = sandbox.Exec(ctx, "yes") // which never ends
+	fmt.Println(errors.Is(err, seer.ErrOutputLimit))
+	// Output: true
+}
+
 func ExampleWithProgress() {
 	ctx := context.Background()
 	config := seer.SandboxConfig{Env: map[string]string{"A": "b"}}

@@ -136,7 +136,11 @@ func (c *Cmd) CombinedOutput(ctx context.Context) ([]byte, error) {
 func (c *Cmd) collect(ctx context.Context, connect func(io.Writer)) ([]byte, error) {
 	ctx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
-	out := modalclient.NewBuffer(cmp.Or(c.OutputLimit, c.sandbox.opts.outputLimit, defaultOutputLimit), cut)
+	limit := cmp.Or(c.OutputLimit, defaultOutputLimit)
+	if c.OutputLimit == 0 && c.sandbox != nil {
+		limit = cmp.Or(c.sandbox.opts.outputLimit, limit)
+	}
+	out := modalclient.NewBuffer(limit, cut)
 	connect(out)
 	err := c.Run(ctx)
 	return out.Bytes(), err

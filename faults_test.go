@@ -143,7 +143,7 @@ func (m *machine) play(e seertest.Exec) seertest.Result {
 	defer m.mu.Unlock()
 	last := e.Args[len(e.Args)-1]
 	switch {
-	case e.Args[0] == "cat":
+	case strings.Contains(strings.Join(e.Args, " "), "exec cat --"):
 		fmt.Fprint(e.Stdout, m.files[last])
 	case slices.Contains(e.Args, "clone"):
 		fmt.Fprintln(e.Stdout, commitOfRepo)

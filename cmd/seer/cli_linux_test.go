@@ -36,7 +36,7 @@ func upWith(t *testing.T, server *served, config string) string {
 	id, ports, found := strings.Cut(r.stdout, "\n")
 	require.True(t, found)
 	assert.Regexp(t, `^sb-[0-9A-Za-z]{22}$`, id)
-	assert.Regexp(t, `(?m)^port 9000\thttp://127\.0\.0\.1:\d+$`, ports)
+	assert.Regexp(t, `(?m)^port 9000\thttp://127(\.\d+){3}:\d+$`, ports)
 	assert.Contains(t, r.stderr, "create sandbox")
 	return id
 }
