@@ -34,7 +34,7 @@ func TestWireOfServices(t *testing.T) {
 		"debug": {Debug: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := seertest.NewServer(t)
+			server := seertest.NewServer(t, seertest.WithoutLeases())
 			server.HandleExec(func(e seertest.Exec) seertest.Result {
 				if e.Args[0] == "python" {
 					_, _ = io.WriteString(e.Stdout, `{"secret": "s3crets3crets3crets3cret"}`)

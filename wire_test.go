@@ -48,7 +48,7 @@ func TestWire(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("SEER_TEST_WIRE_SECRET", "hidden")
-			server := seertest.NewServer(t)
+			server := seertest.NewServer(t, seertest.WithoutLeases())
 			server.HandleExec(func(seertest.Exec) seertest.Result { return seertest.Result{} })
 			startOn(t, server, config)
 			golden(t, filepath.Join("testdata", "wire", name+".txtar"), wireOf(t, server.Calls()))

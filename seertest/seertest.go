@@ -34,9 +34,10 @@ import (
 
 // Server is a fake Modal. Its methods may be called from any goroutine.
 type Server struct {
-	tb      testing.TB
-	backend seer.Backend
-	allow   []string
+	tb       testing.TB
+	backend  seer.Backend
+	allow    []string
+	noLeases bool
 
 	mu      sync.Mutex
 	script  func(Exec) Result
@@ -79,6 +80,13 @@ type Option func(*Server)
 // AllowHost opens addresses of this machine to sandboxes, as local.AllowHost does.
 func AllowHost(addresses ...string) Option {
 	return func(s *Server) { s.allow = append(s.allow, addresses...) }
+}
+
+// WithoutLeases makes the server keep no leases, as Modal keeps none: what ends
+// a sandbox that its program has forgotten is then a watcher inside, so that
+// requests are those that Modal gets.
+func WithoutLeases() Option {
+	return func(s *Server) { s.noLeases = true }
 }
 
 // NewServer prepares a server that starts with the first sandbox and is closed
@@ -197,7 +205,7 @@ func (s *Server) start() error {
 	}
 	server, err := modalserver.New(modalserver.Config{
 		Runtime: s.runtime, ImageDir: imageDir, TunnelHost: tunnels, PlayGPUs: s.script != nil, Logger: logger,
-		Hook: s.see, Spoil: s.spoil, Clock: s.clock,
+		Hook: s.see, Spoil: s.spoil, Clock: s.clock, NoLeases: s.noLeases,
 	})
 	if err != nil {
 		return errors.Join(err, s.runtime.Close())

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/modal-labs/libmodal/modal-go"
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
@@ -23,7 +24,8 @@ type Client struct {
 	environment    string
 	builderVersion string
 	plainTunnels   bool
-	local          bool // the server runs on this machine
+	local          bool        // the server runs on this machine
+	leases         atomic.Bool // it keeps leases
 	routers        routers
 	memory         memory
 
@@ -48,7 +50,7 @@ func New(ctx context.Context, config Config) (*Client, error) {
 	}
 
 	dial := &dialer{ctx: ctx, serverURL: config.ServerURL}
-	params.GRPCUnaryInterceptors = []grpc.UnaryClientInterceptor{(&renewer{}).unary, backOff, rewrite, dial.unary}
+	params.GRPCUnaryInterceptors = []grpc.UnaryClientInterceptor{(&renewer{}).unary, backOff, rewrite, c.hearLeases, dial.unary}
 	params.GRPCStreamInterceptors = []grpc.StreamClientInterceptor{dial.stream}
 	client, err := modal.NewClientWithOptions(params)
 	conn := dial.done()

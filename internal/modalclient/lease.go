@@ -6,15 +6,34 @@ import (
 	"time"
 
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
+// leaseHeader is how a server says with each answer that it keeps leases.
+const leaseHeader = "seer-leases"
+
 // KeepsLeases reports whether the server keeps leases of sandboxes, where no
-// process of theirs reaches them. Modal does not; a server on this machine does.
-func (c *Client) KeepsLeases() bool { return c.local }
+// process of theirs reaches them. Modal does not, nor does what forwards to it
+// from an address of this machine; the local backend does. It is known from the
+// first answer on.
+func (c *Client) KeepsLeases() bool { return c.leases.Load() }
+
+// hearLeases looks for leaseHeader in answers.
+func (c *Client) hearLeases(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if c.KeepsLeases() {
+		return invoke(ctx, method, request, reply, conn, opts...)
+	}
+	var header metadata.MD
+	err := invoke(ctx, method, request, reply, conn, append(opts, grpc.Header(&header))...)
+	if len(header.Get(leaseHeader)) > 0 {
+		c.leases.Store(true)
+	}
+	return err
+}
 
 // withLease has a create ask for a sandbox that ends with its lease.
 func withLease(ctx context.Context, lease time.Duration) context.Context {

@@ -7,6 +7,7 @@ import (
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
@@ -31,6 +32,12 @@ type Hook func(ctx context.Context, call Call) error
 type Spoil func(ctx context.Context, call Call) (answer func(sent int) error)
 
 func (s *Server) interceptUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	// Clients start no watcher of their own in the sandboxes of such a server.
+	if !s.noLeases {
+		if err := grpc.SetHeader(ctx, metadata.Pairs("seer-leases", "kept")); err != nil {
+			return nil, err
+		}
+	}
 	spoil, err := s.admit(ctx, info.FullMethod, req, false)
 	if err != nil {
 		return nil, err

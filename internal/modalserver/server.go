@@ -61,6 +61,8 @@ type Config struct {
 	// the oldest is dropped. All sandboxes of a server together have eight times
 	// as much. 0 = 256 MiB.
 	OutputLimit int64
+	// NoLeases keeps no leases of sandboxes, as Modal does not.
+	NoLeases bool
 	// Secrets are named secrets that exist from the start, in every environment.
 	Secrets map[string]map[string]string
 	// Proxies are the names of proxies that exist. They change no traffic.
@@ -85,6 +87,7 @@ type Server struct {
 
 	runtime  runtime.Runtime
 	log      *slog.Logger
+	noLeases bool
 	hook     Hook
 	spoil    Spoil
 	auth     *authority
@@ -183,6 +186,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		runtime:      cfg.Runtime,
 		log:          cfg.Logger,
+		noLeases:     cfg.NoLeases,
 		hook:         cfg.Hook,
 		spoil:        cfg.Spoil,
 		auth:         auth,
