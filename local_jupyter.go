@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ajobi-uhc/seer-go/internal/guard"
 	"github.com/ajobi-uhc/seer-go/internal/jupyter"
 )
 
@@ -31,6 +32,7 @@ type localJupyter struct {
 	client  *jupyter.Server
 	lab     bool // JupyterLab is there
 	cmd     *exec.Cmd
+	guard   *guard.Guard
 	log     tail
 	exited  chan struct{}
 	stopped sync.Once
@@ -123,8 +125,7 @@ func (j *localJupyter) launch(ctx context.Context) (err error) {
 		"JUPYTER_CONFIG_DIR="+j.private, "JUPYTER_DATA_DIR="+filepath.Join(j.private, "data"), "IPYTHONDIR="+filepath.Join(j.private, "ipython"))
 	j.cmd.Stdout, j.cmd.Stderr = &j.log, &j.log
 	j.cmd.WaitDelay = outputGrace
-	ownGroup(j.cmd)
-	if err := j.cmd.Start(); err != nil {
+	if j.guard, err = guard.Start(j.cmd); err != nil {
 		return err
 	}
 	j.exited = make(chan struct{})
@@ -162,7 +163,7 @@ func (j *localJupyter) stop() error {
 			j.client.Close()
 		}
 		if j.exited != nil {
-			killGroup(j.cmd.Process)
+			j.guard.End()
 			<-j.exited
 		}
 		if j.private != "" {

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/ajobi-uhc/seer-go/internal/guard"
 	"github.com/ajobi-uhc/seer-go/internal/isolation"
 	"github.com/ajobi-uhc/seer-go/internal/mcpserver"
 )
@@ -219,7 +220,6 @@ func (s *LocalSession) Close(context.Context) error {
 func (s *LocalSession) launch(ctx context.Context) (*pythonProcess, error) {
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), s.place.python, "-c", interpreterScript)
 	cmd.Dir, cmd.Env = s.place.dir, s.place.env
-	ownGroup(cmd)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -231,18 +231,19 @@ func (s *LocalSession) launch(ctx context.Context) (*pythonProcess, error) {
 	complaints := &tail{}
 	cmd.Stdout, cmd.Stderr = written, complaints
 	cmd.WaitDelay = outputGrace // for the pipe behind Stderr, which a forked process may hold
-	if err := cmd.Start(); err != nil {
+	guarded, err := guard.Start(cmd)
+	if err != nil {
 		return nil, errors.Join(err, stdin.Close(), stdout.Close(), written.Close())
 	}
 	_ = written.Close() // the child has it
 	p := &pythonProcess{
 		stdin:     stdin,
-		kill:      func() { killGroup(cmd.Process) },
-		interrupt: func(context.Context) error { return interruptGroup(cmd.Process) },
+		kill:      guarded.End,
+		interrupt: func(context.Context) error { return guarded.Interrupt() },
 	}
 	wait := func() error {
 		err := cmd.Wait()
-		killGroup(cmd.Process)
+		guarded.End()
 		_ = stdout.SetReadDeadline(time.Now().Add(outputGrace))
 		return exitError(s.place.python, err, complaints)
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ajobi-uhc/seer-go/internal/guard"
 	"github.com/ajobi-uhc/seer-go/internal/jupyter"
 	"github.com/ajobi-uhc/seer-go/internal/venvtest"
 )
@@ -48,7 +49,8 @@ func Start(tb testing.TB, extra ...string) *Server {
 		"IPYTHONDIR="+filepath.Join(private, "ipython"),
 	)
 	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
+	guarded, err := guard.Start(cmd)
+	if err != nil {
 		tb.Fatalf("start jupyter server: %v", err)
 	}
 	exited := make(chan struct{})
@@ -57,7 +59,8 @@ func Start(tb testing.TB, extra ...string) *Server {
 		_ = cmd.Wait() // the log says more
 	}()
 	tb.Cleanup(func() {
-		stop(cmd.Process, exited)
+		guarded.End()
+		<-exited
 		if tb.Failed() {
 			tb.Logf("jupyter server:\n%s", output.String())
 		}
@@ -87,20 +90,6 @@ func override(args, extra []string) []string {
 		return slices.ContainsFunc(extra, func(e string) bool { return name(e) == name(arg) })
 	})
 	return append(args, extra...)
-}
-
-// stop ends the server, which ends its kernels when it has time for that.
-func stop(process *os.Process, exited <-chan struct{}) {
-	const patience = 20 * time.Second
-	if terminate(process) == nil {
-		select {
-		case <-exited:
-			return
-		case <-time.After(patience):
-		}
-	}
-	_ = process.Kill() // it may be gone
-	<-exited
 }
 
 // buffer is a bytes.Buffer that may be read while a process writes to it.
