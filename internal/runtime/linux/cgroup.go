@@ -323,8 +323,3 @@ func removeGroups(dir string) error {
 	}
 	return os.Remove(dir)
 }
-
-// fallbackLimits are the kernel's limits for single processes.
-func fallbackLimits(memoryMB int64) guest.Limits {
-	return guest.Limits{Processes: mostProcesses, Data: memoryMB << 20}
-}

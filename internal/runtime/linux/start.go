@@ -89,8 +89,8 @@ func (s *sandbox) begin(ctx context.Context) error {
 	}
 	cfg.Binds = binds
 	s.group, s.warnings = r.cgroups.make(s.spec.ID, s.spec.CPU, s.spec.MemoryMB)
-	if s.group == nil {
-		cfg.Limits = fallbackLimits(s.spec.MemoryMB)
+	if cfg.Limits, err = processLimits(s.spec.MemoryMB, s.group != nil); err != nil {
+		return err
 	}
 	group, err := s.group.enter()
 	if err != nil {

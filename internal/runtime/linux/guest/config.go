@@ -46,11 +46,9 @@ const (
 	Host
 )
 
-// Limits hold for each process where no cgroup holds for all of them.
-type Limits struct {
-	Processes int64 // of the whole sandbox, for an unprivileged user; 0 = no limit
-	Data      int64 // bytes of private memory; 0 = no limit
-}
+// Limits are the most that programs inside may raise a limit of the kernel to,
+// by its number (unix.RLIMIT_NOFILE, ...). What is not there is as for the program.
+type Limits map[int]uint64
 
 // Command describes a process to start.
 type Command struct {

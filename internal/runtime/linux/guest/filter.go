@@ -14,6 +14,7 @@ const (
 	loadWord = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
 	jumpIf   = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
 	jumpAny  = unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K
+	jumpOver = unix.BPF_JMP | unix.BPF_JGT | unix.BPF_K
 	leave    = unix.BPF_RET | unix.BPF_K
 
 	offsetNumber    = 0 // in struct seccomp_data
@@ -54,11 +55,12 @@ type strict struct {
 func rules(s strict) []rule {
 	table := []rule{
 		// As on a kernel without them, so that programs do without.
-		{calls: []uint32{
+		{calls: slices.Concat([]uint32{
 			unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER, // they go around a filter
 			unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY, unix.SYS_KEYCTL, // keys have no namespaces
 			unix.SYS_FANOTIFY_INIT, unix.SYS_FANOTIFY_MARK,
-		}, verdict: absent},
+			unix.SYS_IO_SETUP, // requests are counted for the whole machine
+		}, oldMemoryCalls()), verdict: absent},
 		{calls: slices.Concat([]uint32{
 			unix.SYS_BPF, unix.SYS_USERFAULTFD, unix.SYS_PERF_EVENT_OPEN, unix.SYS_OPEN_BY_HANDLE_AT,
 			unix.SYS_INIT_MODULE, unix.SYS_FINIT_MODULE, unix.SYS_DELETE_MODULE,
@@ -67,7 +69,8 @@ func rules(s strict) []rule {
 			unix.SYS_SYSLOG, unix.SYS_SETTIMEOFDAY, unix.SYS_CLOCK_SETTIME,
 		}, oldDeviceCalls()), verdict: denied},
 		{calls: []uint32{unix.SYS_SOCKET, unix.SYS_SOCKETPAIR}, test: families()},
-		{calls: []uint32{unix.SYS_IOCTL}, test: flagged(1, equalTo(unix.TIOCSTI, unix.TIOCLINUX), denied)},
+		{calls: []uint32{unix.SYS_IOCTL}, test: flagged(1, equalTo(unix.TIOCSTI, unix.TIOCLINUX, unix.TIOCSETD), denied)},
+		{calls: []uint32{unix.SYS_FCNTL}, test: largePipes()},
 	}
 	if !s.nesting {
 		table = append(table, noNamespaces()...)
@@ -95,6 +98,21 @@ func families() []unix.SockFilter {
 		{Code: jumpIf, K: unix.NETLINK_ROUTE, Jf: 1},
 		returns(allow),
 		returns(noService),
+	}
+}
+
+// largePipes refuses pipes of more than the usual size: what they hold is
+// counted for the host's user, who gets small ones once a quota is used up.
+func largePipes() []unix.SockFilter {
+	const usual = 1 << 16 // bytes
+	return []unix.SockFilter{
+		load(1),
+		{Code: jumpIf, K: unix.F_SETPIPE_SZ, Jt: 1},
+		returns(allow),
+		load(2),
+		{Code: jumpOver, K: usual, Jt: 1},
+		returns(allow),
+		returns(denied),
 	}
 }
 

@@ -25,6 +25,8 @@ func (c call) answer(t *testing.T, program []unix.SockFilter) verdict {
 			return verdict(i.K)
 		case jumpIf:
 			holds = a == i.K
+		case jumpOver:
+			holds = a > i.K
 		case jumpAny:
 			holds = a&i.K != 0
 		default:
@@ -89,6 +91,12 @@ func TestFilter(t *testing.T) {
 		"terminal":                  {own(unix.SYS_IOCTL, 0, unix.TCGETS), usual, allow},
 		"input into a terminal":     {own(unix.SYS_IOCTL, 0, upper|unix.TIOCSTI), usual, denied},
 		"paste into a console":      {own(unix.SYS_IOCTL, 0, unix.TIOCLINUX), usual, denied},
+		"line discipline":           {own(unix.SYS_IOCTL, 0, unix.TIOCSETD), nesting, denied},
+		"pipe":                      {own(unix.SYS_FCNTL, 0, unix.F_SETPIPE_SZ, 1<<16), usual, allow},
+		"large pipe":                {own(unix.SYS_FCNTL, 0, unix.F_SETPIPE_SZ, 1<<16+1), nesting, denied},
+		"large pipe, signed":        {own(unix.SYS_FCNTL, 0, upper|unix.F_SETPIPE_SZ, 1<<31), usual, denied},
+		"lock":                      {own(unix.SYS_FCNTL, 0, unix.F_SETLK, 1<<31), usual, allow},
+		"machine's requests":        {own(unix.SYS_IO_SETUP, 1), usual, absent},
 		"fork":                      {own(unix.SYS_CLONE, uint64(unix.SIGCHLD)), usual, allow},
 		"namespace":                 {own(unix.SYS_CLONE, unix.CLONE_NEWUSER|uint64(unix.SIGCHLD)), usual, denied},
 		"namespace where wanted":    {own(unix.SYS_CLONE, unix.CLONE_NEWUSER|uint64(unix.SIGCHLD)), nesting, allow},

@@ -29,7 +29,7 @@ var kernelMounts = []struct {
 	{path: "dev", kind: "tmpfs", attributes: unix.MOUNT_ATTR_NOSUID, options: [][2]string{{"mode", "755"}}},
 	{
 		path: "dev/pts", kind: "devpts", attributes: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC,
-		options: [][2]string{{"newinstance"}, {"ptmxmode", "0666"}, {"mode", "0620"}},
+		options: [][2]string{{"newinstance"}, {"ptmxmode", "0666"}, {"mode", "0620"}, {"max", "128"}}, // of some 3,000 of the machine,
 	},
 	{path: "dev/shm", kind: "tmpfs", attributes: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV, options: [][2]string{{"mode", "1777"}}},
 	{path: "dev/mqueue", kind: "mqueue", attributes: restricted, optional: true},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -74,6 +75,21 @@ func (p places) killMarked(m mark) error {
 		}
 		time.Sleep(pause)
 	}
+}
+
+// lastProcess is the number that the sandbox's newest process or thread was
+// given; 0 where the kernel does not say.
+func (p places) lastProcess() int {
+	text, err := p.proc.ReadFile("loadavg", maxTable)
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(text))
+	if len(fields) == 0 {
+		return 0
+	}
+	last, _ := strconv.Atoi(fields[len(fields)-1])
+	return last
 }
 
 // processes lists those that a condition holds for, but not this one.

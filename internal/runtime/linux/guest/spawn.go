@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,6 +30,7 @@ type spawner struct {
 	mu       sync.Mutex
 	running  map[int]*process // by process id
 	appeared chan struct{}    // holds a token when there may be children again
+	started  chan struct{}    // holds a token when there is somebody to limit
 }
 
 // process is one that the host asked for.
@@ -48,6 +50,7 @@ func newSpawner(p places, cfg *Settings, g group) (*spawner, error) {
 		group:    g,
 		running:  map[int]*process{},
 		appeared: make(chan struct{}, 1),
+		started:  make(chan struct{}, 1),
 	}
 	ready := make(chan error)
 	go func() {
@@ -68,6 +71,7 @@ func newSpawner(p places, cfg *Settings, g group) (*spawner, error) {
 		return nil, err
 	}
 	go s.reap()
+	go s.keepLimits()
 	return s, nil
 }
 
@@ -116,17 +120,67 @@ func (s *spawner) start(dir int, path string, args []string, attr *syscall.ProcA
 }
 
 // limit applies what cannot be inherited from the first process without
-// hurting that. Where it fails, the process has ended already.
+// hurting that. By then the program may have started others, which keep what
+// they were born with.
 func (s *spawner) limit(pid int) {
-	_ = s.places.set(strconv.Itoa(pid)+"/oom_score_adj", sacrifice)
-	for resource, most := range map[int]int64{
-		unix.RLIMIT_NPROC: s.limits.Processes,
-		unix.RLIMIT_DATA:  s.limits.Data,
-	} {
-		if most > 0 {
-			_ = unix.Prlimit(pid, resource, &unix.Rlimit{Cur: uint64(most), Max: uint64(most)}, nil)
+	s.limitOne(pid)
+	if s.places.lastProcess() != pid {
+		s.limitAll()
+	}
+	select {
+	case s.started <- struct{}{}:
+	default:
+	}
+}
+
+// keepLimits looks again after each start: a process that is being born while
+// its parent is limited has the old limits, and is in sight only afterwards.
+func (s *spawner) keepLimits() {
+	for range s.started {
+		for pause := time.Millisecond; pause <= time.Second; pause *= 10 {
+			time.Sleep(pause)
+			s.limitAll()
 		}
 	}
+}
+
+// limitAll goes on while it finds processes that it has not seen.
+func (s *spawner) limitAll() {
+	for end := time.Now().Add(killPatience); time.Now().Before(end); {
+		found := false
+		_, err := s.places.processes(func(name string) bool {
+			pid, err := strconv.Atoi(name)
+			found = err == nil && s.limitOne(pid) || found
+			return false
+		})
+		if err != nil || !found {
+			return
+		}
+	}
+}
+
+// limitOne reports whether the process had more descriptors than it may have,
+// as everyone has at first. Where it fails, the process has ended already.
+func (s *spawner) limitOne(pid int) bool {
+	var has unix.Rlimit
+	if unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &has) != nil || has.Max <= s.limits[unix.RLIMIT_NOFILE] {
+		return false
+	}
+	_ = s.places.set(strconv.Itoa(pid)+"/oom_score_adj", sacrifice)
+	for resource, most := range s.limits {
+		if resource != unix.RLIMIT_NOFILE {
+			_ = lower(pid, resource, most)
+		}
+	}
+	return lower(pid, unix.RLIMIT_NOFILE, s.limits[unix.RLIMIT_NOFILE]) == nil // the last: it tells who has the others
+}
+
+func lower(pid, resource int, most uint64) error {
+	var has unix.Rlimit
+	if err := unix.Prlimit(pid, resource, nil, &has); err != nil || has.Max <= most {
+		return err
+	}
+	return unix.Prlimit(pid, resource, &unix.Rlimit{Cur: min(has.Cur, most), Max: most}, nil)
 }
 
 func (s *spawner) reap() {
