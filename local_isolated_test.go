@@ -136,3 +136,26 @@ func TestIsolatedNeedsLocal(t *testing.T) {
 	assert.Equal(t, `start local session: invalid config: Isolated = true: needs the local backend, on Linux: import _ "github.com/ajobi-uhc/seer-go/local"`,
 		strings.TrimSpace(string(out)))
 }
+
+// A workspace directory that an agent has had leads the next session nowhere.
+func TestALinkInTheWorkspaceIsNotFollowed(t *testing.T) {
+	elsewhere := t.TempDir()
+	for _, link := range []string{".seer", ".seer/lib"} {
+		workspace := t.TempDir()
+		if filepath.Dir(link) != "." {
+			require.NoError(t, os.Mkdir(filepath.Join(workspace, filepath.Dir(link)), 0o755))
+		}
+		require.NoError(t, os.Symlink(elsewhere, filepath.Join(workspace, link)))
+		session, err := seer.NewLocalSession(t.Context(), &seer.Workspace{
+			Libraries: []seer.Library{{Name: "tools", Files: map[string]string{"__init__.py": "answer = 42"}}},
+		}, workspace, nil)
+		require.NoError(t, err, link)
+		result, err := session.Exec(t.Context(), "import tools; print(tools.answer)")
+		require.NoError(t, err)
+		assert.Equal(t, "42\n", result.Text())
+		require.NoError(t, session.Close(t.Context()))
+		left, err := os.ReadDir(elsewhere)
+		require.NoError(t, err)
+		assert.Empty(t, left, link)
+	}
+}

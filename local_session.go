@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"log/slog"
 	"maps"
 	"os"
@@ -109,7 +110,7 @@ func newLocalPlace(dir string, o LocalOptions) (localPlace, error) {
 	place := localPlace{dir: dir, python: o.Python}
 	libraries := place.libraryDir()
 	// A directory that is missing when Python starts is never looked into again.
-	if err := os.MkdirAll(libraries, 0o755); err != nil {
+	if err := place.makeLibraryDir(); err != nil {
 		return localPlace{}, err
 	}
 	if o.Isolated {
@@ -124,6 +125,39 @@ func newLocalPlace(dir string, o LocalOptions) (localPlace, error) {
 
 func (p localPlace) libraryDir() string {
 	return filepath.Join(p.dir, filepath.FromSlash(localLibraries))
+}
+
+// makeLibraryDir makes the directory of libraries. What an earlier session left
+// in its place, a link that leads elsewhere above all, goes.
+func (p localPlace) makeLibraryDir() error {
+	if err := os.MkdirAll(p.dir, 0o755); err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(p.dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	for name := range eachParent(localLibraries) {
+		if info, err := root.Lstat(name); err == nil && !info.IsDir() {
+			if err := root.Remove(name); err != nil {
+				return err
+			}
+		}
+	}
+	return root.MkdirAll(localLibraries, 0o755)
+}
+
+// eachParent yields the directories on the way to a relative path, and the path.
+func eachParent(name string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i, c := range name {
+			if c == '/' && !yield(name[:i]) {
+				return
+			}
+		}
+		yield(name)
+	}
 }
 
 func findPython(name string) (string, error) {

@@ -57,6 +57,13 @@ func Start(o Options) (*Process, error) {
 		return nil, errors.Join(fmt.Errorf("open pipe: %w", err), control.Close())
 	}
 	defer func() { _ = stderr.Close() }()
+	sys := syscall.SysProcAttr{}
+	if o.Sys != nil {
+		sys = *o.Sys
+	}
+	// A session of its own: what is one for a session, such as its place among
+	// the processes that want the processor, is then none of the program's.
+	sys.Setsid = true
 	begin := func() (*os.Process, error) {
 		return os.StartProcess(o.Program, []string{o.Name}, &os.ProcAttr{
 			Dir: "/",
@@ -64,7 +71,7 @@ func Start(o Options) (*Process, error) {
 			Env: []string{"GODEBUG=containermaxprocs=0"},
 			// No file of the host: it would be one more thing to reach.
 			Files: []*os.File{stderr, stderr, stderr, farEnd},
-			Sys:   o.Sys,
+			Sys:   &sys,
 		})
 	}
 	p := &Process{control: control, gone: o.Gone, done: make(chan struct{})}
