@@ -72,7 +72,8 @@ class Hub:
 
     def fetch_pieces(self, url, partial):
         missing = queue.SimpleQueue()
-        for piece in (todo := partial.missing()):
+        pieces = partial.missing()
+        for piece in pieces:
             missing.put(piece)
         failed = threading.Event()
 
@@ -89,7 +90,7 @@ class Hub:
                     failed.set()  # the others end with the piece they are at, which stays
                     raise
 
-        workers = max(1, min(self.spec["connections"], len(todo)))
+        workers = max(1, min(self.spec["connections"], len(pieces)))
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
             tasks = [pool.submit(work) for _ in range(workers)]
         for task in tasks:
