@@ -87,7 +87,9 @@ func TestASandboxThatDiesUnderACommandIsLost(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sandbox := startSandbox(t, seer.SandboxConfig{})
+			// A server that keeps leases keeps the sandbox, too, when its command has ended.
+			server := seertest.NewServer(t, seertest.WithoutLeases())
+			sandbox := startOn(t, server, seer.SandboxConfig{})
 			ctx := within(t, patience)
 			read, stdout := io.Pipe()
 			defer func() { _ = read.Close() }()
