@@ -57,7 +57,7 @@ func (r *Runtime) build(ctx context.Context, base layers.Image, spec runtime.Bui
 			return layers.Image{}, errors.Join(err, s.fell())
 		}
 	}
-	s.guest.Kill()
+	s.kill()
 	img, err := s.files.Keep(spec.Config, ref)
 	return img, errors.Join(err, s.fell())
 }
@@ -104,7 +104,7 @@ func (s *sandbox) run(ctx context.Context, args, env []string, log io.Writer) (r
 	select {
 	case <-p.Done():
 	case <-ctx.Done():
-		s.guest.Kill()
+		s.kill()
 		<-copied
 		return runtime.ExitStatus{}, context.Cause(ctx)
 	}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -19,8 +20,9 @@ import (
 )
 
 const (
-	mostProcesses = 4096
-	period        = 100_000 // microseconds, over which CPU time is shared out
+	mostProcesses     = 4096
+	freezerController = "freezer"
+	period            = 100_000 // microseconds, over which CPU time is shared out
 )
 
 // cgroups says where this machine lets the program make control groups.
@@ -99,7 +101,7 @@ func hasControllers(enabled []byte) bool {
 
 func (c *cgroups) useOld(mounts []byte, controller, own string) {
 	switch controller {
-	case "cpu", "memory", "pids":
+	case "cpu", "memory", "pids", freezerController:
 	default:
 		return
 	}
@@ -143,12 +145,15 @@ func (c *cgroups) dirs(id string) map[string]string {
 // sweep removes the groups that programs left which were killed.
 func (c *cgroups) sweep() error {
 	var errs []error
-	for _, parent := range c.parents {
+	for controller, parent := range c.parents {
 		left, err := filepath.Glob(filepath.Join(parent, groupPrefix+"*"))
 		errs = append(errs, err)
 		for _, dir := range left {
 			owner, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), groupPrefix), "-")
 			if pid, err := strconv.Atoi(owner); err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+				if controller == freezerController {
+					_ = oldFreezer(dir).set("THAWED") // or what was killed while it was frozen never dies
+				}
 				errs = append(errs, removeGroup(dir))
 			}
 		}
@@ -160,6 +165,9 @@ func (c *cgroups) sweep() error {
 type cgroup struct {
 	unified bool
 	dirs    map[string]string // by controller; "" = all
+
+	mu   sync.Mutex
+	over bool // it is frozen no more
 }
 
 // make makes a sandbox's group. The warnings say what it cannot promise.

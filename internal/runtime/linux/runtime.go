@@ -175,7 +175,7 @@ func (r *Runtime) Close() error {
 	r.mu.Unlock()
 	var errs []error
 	for _, s := range running {
-		s.guest.Kill()
+		s.kill()
 	}
 	for _, s := range running {
 		<-s.done

@@ -35,6 +35,8 @@ type sandbox struct {
 	group    *cgroup // nil where the machine has none to give
 	warnings []string
 
+	freezing chan struct{} // holds a token while the programs are frozen
+
 	main *process
 	busy atomic.Int64 // execs and connections
 
@@ -105,7 +107,7 @@ func (c *connection) Close() error {
 
 // Terminate kills every process and waits until nothing is left.
 func (s *sandbox) Terminate(ctx context.Context) error {
-	s.guest.Kill()
+	s.kill()
 	select {
 	case <-s.done:
 	case <-ctx.Done():

@@ -13,8 +13,8 @@ import (
 	"github.com/ajobi-uhc/seer-go/internal/runtime/linux/layers"
 )
 
-// Snapshot copies what the sandbox has written, while it runs, into a layer of
-// a new image.
+// Snapshot copies what the sandbox has written, as it was at one moment, into a
+// layer of a new image.
 func (s *sandbox) Snapshot(ctx context.Context) (runtime.Image, error) {
 	img, err := s.snapshot(ctx, layers.Image{
 		Kind: layers.Snapshot, Config: s.image.Config, Layers: s.image.Layers, Host: s.image.Host,
@@ -28,7 +28,14 @@ func (s *sandbox) Snapshot(ctx context.Context) (runtime.Image, error) {
 // SnapshotDir copies one directory into an image that holds nothing else.
 func (s *sandbox) SnapshotDir(ctx context.Context, dir string) (runtime.Image, error) {
 	img, err := s.snapshot(ctx, layers.Image{Kind: layers.Directory}, func(ctx context.Context, b *layers.Building) error {
-		return s.into(b, "/", func(to *os.File) error { return s.guest.CopyTree(ctx, to, path.Join("/", dir)) })
+		from, err := s.guest.OpenDir(ctx, path.Join("/", dir))
+		if err != nil {
+			return err
+		}
+		defer func() { _ = from.Close() }()
+		return s.frozen(ctx, func() error {
+			return s.into(b, "/", func(to *os.File) error { return s.guest.CopyTree(ctx, to, from) })
+		})
 	})
 	if err != nil {
 		return runtime.Image{}, fmt.Errorf("snapshot %s of sandbox %s: %w", dir, s.spec.ID, s.ended(err))
@@ -50,6 +57,10 @@ func (s *sandbox) snapshot(ctx context.Context, img layers.Image, fill func(cont
 
 // copyWritten copies the upper directory of every overlay of the image.
 func (s *sandbox) copyWritten(ctx context.Context, b *layers.Building) error {
+	return s.frozen(ctx, func() error { return s.copyUppers(ctx, b) })
+}
+
+func (s *sandbox) copyUppers(ctx context.Context, b *layers.Building) error {
 	for _, o := range s.files.Overlays {
 		upper, err := os.Open(s.runtime.store.Path(o.Upper))
 		if err != nil {

@@ -61,7 +61,7 @@ func (r *Runtime) raise(ctx context.Context, spec runtime.Spec, img layers.Image
 	if err != nil {
 		return nil, err
 	}
-	s := &sandbox{runtime: r, spec: spec, image: img, files: files, done: make(chan struct{})}
+	s := &sandbox{runtime: r, spec: spec, image: img, files: files, freezing: make(chan struct{}, 1), done: make(chan struct{})}
 	if err := s.begin(ctx); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
@@ -104,7 +104,7 @@ func (s *sandbox) begin(ctx context.Context) error {
 	}
 	s.network, err = network.Serve(far, r.policy(s.spec.Network), network.Options{Logger: r.log, Budget: r.budget})
 	if err != nil {
-		s.guest.Kill()
+		s.kill()
 		return err
 	}
 	return nil
@@ -175,7 +175,7 @@ func (s *sandbox) supervise() {
 
 // fell ends what still runs, waits and gives back what the sandbox held.
 func (s *sandbox) fell() error {
-	s.guest.Kill()
+	s.kill()
 	s.mu.Lock()
 	s.over = true
 	s.mu.Unlock()

@@ -97,14 +97,18 @@ func (g *Guest) CopyLayer(ctx context.Context, dst, upper *os.File) error {
 	return g.copy(ctx, dst, upper, tree.Layer)
 }
 
-// CopyTree copies a directory of the sandbox into an empty one of the host.
-func (g *Guest) CopyTree(ctx context.Context, dst *os.File, path string) error {
+// OpenDir opens a directory of the sandbox, for CopyTree alone. The caller
+// closes it.
+func (g *Guest) OpenDir(ctx context.Context, path string) (*os.File, error) {
 	fd, err := g.descriptor(ctx, request{File: &fileRequest{Op: "open", Path: path, Flag: os.O_RDONLY | unix.O_DIRECTORY}})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	src := os.NewFile(uintptr(fd), path)
-	defer func() { _ = src.Close() }()
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// CopyTree copies a directory of the sandbox into an empty one of the host.
+func (g *Guest) CopyTree(ctx context.Context, dst, src *os.File) error {
 	return g.copy(ctx, dst, src, tree.Plain)
 }
 

@@ -128,6 +128,8 @@ func (a *agent) converse(c self.Conversation) {
 		err = dial(c, r.Dial)
 	case r.File != nil:
 		err = a.serveFile(c, r.File)
+	case r.Freeze != nil:
+		err = a.freeze(c)
 	case r.Mount != nil:
 		mounts := fds
 		fds = nil // attached

@@ -9,12 +9,13 @@ import (
 
 // request is what the host asks for; exactly one field is set.
 type request struct {
-	Boot  *bootRequest  `json:",omitempty"`
-	Exec  *execRequest  `json:",omitempty"`
-	Kill  *killRequest  `json:",omitempty"`
-	Dial  *dialRequest  `json:",omitempty"`
-	File  *fileRequest  `json:",omitempty"`
-	Mount *mountRequest `json:",omitempty"`
+	Boot   *bootRequest   `json:",omitempty"`
+	Exec   *execRequest   `json:",omitempty"`
+	Kill   *killRequest   `json:",omitempty"`
+	Dial   *dialRequest   `json:",omitempty"`
+	File   *fileRequest   `json:",omitempty"`
+	Mount  *mountRequest  `json:",omitempty"`
+	Freeze *freezeRequest `json:",omitempty"`
 }
 
 // answer is the first frame that comes back.

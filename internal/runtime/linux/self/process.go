@@ -105,9 +105,12 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 // is valid once Done is closed.
 func (p *Process) LastWords() string { return p.died }
 
+// End has the process end and waits for nothing.
+func (p *Process) End() { _ = p.process.Kill() }
+
 // Kill ends the process and waits for that.
 func (p *Process) Kill() {
-	_ = p.process.Kill()
+	p.End()
 	<-p.done
 }
 
