@@ -28,7 +28,7 @@ type CLIOptions struct {
 	Logger    *slog.Logger  // nil = the sandbox's
 
 	// OutputLimit is how many bytes are kept of what each Exec shows: of more,
-	// the beginning and the end ([Result.Omitted]). 0 = 24 MiB; at least 64 KiB.
+	// the beginning and the end ([Result.Omitted]). 0 = 16 MiB; at least 64 KiB.
 	OutputLimit int64
 }
 

@@ -139,7 +139,7 @@ func TestANotebookIsBounded(t *testing.T) {
 	session := startLocalNotebook(t, nil, seer.LocalNotebookOptions{NotebookOptions: seer.NotebookOptions{OutputLimit: limit}})
 	for _, code := range []string{
 		"for i in range(40_000): print(i, 'x' * 100)",
-		"import sys\nfor i in range(40_000): print('x' * 100, file=(sys.stdout, sys.stderr)[i % 2])",
+		"import sys\nfor i in range(400): print('x' * 10_000, file=(sys.stdout, sys.stderr)[i % 2])",
 		"for i in range(40): display('x' * 100_000)",
 		"print('x' * 5_000_000)",
 		"print('x' * 50_000_000)",

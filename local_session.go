@@ -38,7 +38,7 @@ type LocalOptions struct {
 	Logger  *slog.Logger      // nil = slog.Default()
 
 	// OutputLimit is how many bytes are kept of what each Exec shows: of more,
-	// the beginning and the end ([Result.Omitted]). 0 = 24 MiB; at least 64 KiB.
+	// the beginning and the end ([Result.Omitted]). 0 = 16 MiB; at least 64 KiB.
 	OutputLimit int64
 }
 

@@ -35,7 +35,7 @@ type NotebookOptions struct {
 	OnOutput func(Cell, Output)
 	// OutputLimit is how many bytes are kept of what each cell shows, in its
 	// Result and in the notebook: of more, the beginning and the end
-	// ([Result.Omitted]). 0 means 24 MiB; the least is 64 KiB.
+	// ([Result.Omitted]). 0 means 16 MiB; the least is 64 KiB.
 	OutputLimit int64
 	// MCPName is the name of the MCP server. "" means "seer-notebook".
 	MCPName string

@@ -22,16 +22,21 @@ def _prepare():
 
 def _keep_order(*streams):
     """Sends what one stream holds back before another is written to: the kernel
-    lets each wait for a moment, and so loses their order."""
+    lets each wait for a moment, and so loses their order. Sends it, too, before
+    it is so much that one message with it would fill the memory of who reads."""
     latest = streams[0]
+    held = 0  # characters of the latest, at most
+    most = 1 << 20
 
     def ordered(stream, write):
         def replacement(text):
-            nonlocal latest
-            if latest is not stream:
-                latest, earlier = stream, latest
+            nonlocal latest, held
+            if latest is not stream or held > most:
+                latest, earlier, held = stream, latest, 0
                 earlier.flush()
-            return write(text)
+            written = write(text)
+            held += written or 0
+            return written
 
         replacement.keeps_order = True
         return replacement

@@ -124,9 +124,12 @@ const beginPatience = time.Second
 // for after the other, before the kernel is asked.
 const settlePatience = time.Second
 
-// floodPatience is how long a cell whose context has ended, and that has shown
-// more than anybody keeps, may take to stop.
-const floodPatience = 500 * time.Millisecond
+// floodPatience is how long a cell whose context has ended may take to stop if
+// it has shown more than anybody keeps, or goes on showing more than floodBytes.
+const (
+	floodPatience = 500 * time.Millisecond
+	floodBytes    = 64 << 10
+)
 
 // always is ready.
 var always = func() <-chan struct{} {
@@ -218,7 +221,8 @@ func (x *execution) remember(id string) {
 // run handles messages until the cell is over or ctx and then the grace have
 // ended.
 func (x *execution) run(ctx context.Context) error {
-	var settle, grace <-chan time.Time
+	var settle, grace, flood <-chan time.Time
+	var late int // bytes that came after ctx had ended
 	done := ctx.Done()
 	for {
 		messages, omitted, err := x.box.take()
@@ -227,6 +231,9 @@ func (x *execution) run(ctx context.Context) error {
 		}
 		for _, m := range messages {
 			x.handle(m)
+			if grace != nil {
+				late += m.size()
+			}
 		}
 		x.box.allow(x.outputs.Free())
 		wake := (<-chan struct{})(x.box.wake)
@@ -256,10 +263,7 @@ func (x *execution) run(ctx context.Context) error {
 		case <-done:
 			done = nil
 			patience := x.kernel.server.config.InterruptGrace
-			grace = time.After(patience)
-			if x.outputs.Omitted() > 0 {
-				grace = time.After(min(patience, floodPatience))
-			}
+			grace, flood = time.After(patience), time.After(floodPatience)
 			if x.started {
 				x.repeat = time.After(patience / 2)
 			}
@@ -268,6 +272,10 @@ func (x *execution) run(ctx context.Context) error {
 		case <-x.repeat:
 			x.interrupted = false
 			x.interrupt()
+		case <-flood:
+			if x.outputs.Omitted() > 0 || late > floodBytes {
+				return errors.Join(ended(ctx), ErrStillRunning)
+			}
 		case <-grace:
 			return errors.Join(ended(ctx), ErrStillRunning)
 		}

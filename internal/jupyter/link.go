@@ -99,8 +99,8 @@ func (l *link) next() (*message, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.frame.Cap() > 1<<20 && len(frame) < 1<<10 {
-		l.frame = bytes.Buffer{} // what was large is over
+	if l.frame.Cap() > 4<<20 {
+		l.frame = bytes.Buffer{} // it would stay with the connection
 	}
 	switch {
 	case l.binary && kind == websocket.MessageBinary:

@@ -9,7 +9,7 @@ import (
 
 // DefaultOutputLimit is how many bytes of what a piece of code shows are kept
 // where nobody asks for another limit.
-const DefaultOutputLimit = 24 << 20
+const DefaultOutputLimit = 16 << 20
 
 const (
 	// outputCost is what an output counts beside its bytes, so that very many
