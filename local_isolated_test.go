@@ -2,6 +2,7 @@ package seer_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -58,6 +59,28 @@ func TestIsolatedSession(t *testing.T) {
 	textOf(t, session, "import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True)")
 	require.NoError(t, session.Close(t.Context()))
 	require.NoError(t, session.Close(t.Context()), "again is fine")
+}
+
+// What one session left where the next one puts its packages leads nowhere.
+func TestIsolatedSessionAgain(t *testing.T) {
+	t.Parallel()
+	for name, leave := range map[string]func(dir, elsewhere string) error{
+		"directory": func(dir, elsewhere string) error { return os.Symlink(elsewhere, filepath.Join(dir, ".seer")) },
+		"packages": func(dir, elsewhere string) error {
+			return errors.Join(os.Mkdir(filepath.Join(dir, ".seer"), 0o755), os.Symlink(elsewhere, filepath.Join(dir, ".seer", "lib")))
+		},
+		"file": func(dir, _ string) error { return os.WriteFile(filepath.Join(dir, ".seer"), nil, 0o600) },
+	} {
+		dir, elsewhere := t.TempDir(), t.TempDir()
+		require.NoError(t, leave(dir, elsewhere))
+		session, err := seer.NewLocalSession(t.Context(), nil, dir, &seer.LocalOptions{Isolated: true})
+		require.NoError(t, err, name)
+		require.NoError(t, session.Close(t.Context()))
+		assert.DirExists(t, filepath.Join(dir, ".seer", "lib"))
+		left, err := os.ReadDir(elsewhere)
+		require.NoError(t, err)
+		assert.Empty(t, left, name)
+	}
 }
 
 func TestIsolatedSessionSeesNothingOfThisMachine(t *testing.T) {

@@ -99,6 +99,16 @@ print(json.dumps([one(c) for c in json.loads(sys.argv[1])]))`
 	return errnos
 }
 
+// The kernel shares out time by sessions, and whoever may change the share of
+// the first process changes that of its session.
+func TestTheFirstProcessHasASessionOfItsOwn(t *testing.T) {
+	inEveryMode(t, nil, func(t *testing.T, i *inside) {
+		fields := strings.Fields(i.sh("cat /proc/1/stat"))
+		require.Greater(t, len(fields), 5)
+		assert.Equal(t, "1", fields[5])
+	})
+}
+
 func TestCallsThatNothingNeeds(t *testing.T) {
 	refused := map[string]struct {
 		call systemCall

@@ -125,9 +125,20 @@ func (p *Process) open() (Conversation, error) {
 	p.mu.Unlock()
 	_ = unix.Close(far)
 	if err != nil {
-		return Conversation{}, errors.Join(p.gone, near.Close())
+		return Conversation{}, errors.Join(p.lost(err), near.Close())
 	}
 	return Conversation{near}, nil
+}
+
+// lost is what a conversation that broke says of the process: nothing, where
+// this side or the kernel lacks something.
+func (p *Process) lost(err error) error {
+	for _, lack := range []error{unix.EMFILE, unix.ENFILE, unix.ETOOMANYREFS, unix.ENOBUFS, unix.ENOMEM} {
+		if errors.Is(err, lack) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w", p.gone, err)
 }
 
 // Converse starts a conversation with a request and waits for the answer. The
@@ -146,9 +157,8 @@ func (p *Process) Converse(ctx context.Context, request any, a Answer, fds ...in
 	switch {
 	case interrupted:
 		err = context.Cause(ctx)
-	case errors.Is(err, unix.EMFILE):
 	case err != nil:
-		err = fmt.Errorf("%w: %w", p.gone, err)
+		err = p.lost(err)
 	default:
 		err = a.Err()
 	}
