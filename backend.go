@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/ajobi-uhc/seer-go/internal/modalclient"
+	"github.com/ajobi-uhc/seer-go/internal/shown"
 )
 
 // Backend is a place where sandboxes run: Modal, or a server that speaks
@@ -254,5 +255,5 @@ func publicError(err error) error {
 // translatedError reads as the error it wraps and matches a public one as well.
 type translatedError struct{ err, as error }
 
-func (e *translatedError) Error() string   { return e.err.Error() }
+func (e *translatedError) Error() string   { return shown.Text(e.err.Error()) }
 func (e *translatedError) Unwrap() []error { return []error{e.err, e.as} }

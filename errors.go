@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ajobi-uhc/seer-go/internal/modalclient"
+	"github.com/ajobi-uhc/seer-go/internal/shown"
 )
 
 // Errors to match with [errors.Is].
@@ -125,7 +126,7 @@ func (e *BuildError) Error() string {
 	if tail := quotedTail(e.Log); tail != "" || e.Err == nil {
 		return text + ":" + tail
 	}
-	return text + ": " + e.Err.Error()
+	return text + ": " + shown.Text(e.Err.Error())
 }
 
 // Unwrap returns Err.
@@ -164,9 +165,9 @@ type KernelError struct {
 // Error returns the last line of the traceback.
 func (e *KernelError) Error() string {
 	if e.Value == "" {
-		return e.Name
+		return shown.Text(e.Name)
 	}
-	return e.Name + ": " + e.Value
+	return shown.Text(e.Name + ": " + e.Value)
 }
 
 // TimeoutError means that something took longer than it was given. It matches
@@ -185,7 +186,7 @@ func (e *TimeoutError) Error() string {
 	if e.Err != nil && !errors.Is(e.Err, context.DeadlineExceeded) {
 		text += ": " + e.Err.Error()
 	}
-	return text
+	return shown.Text(text)
 }
 
 // Is reports whether target is [context.DeadlineExceeded].
@@ -209,7 +210,7 @@ func (e *StartError) Error() string {
 	if !strings.HasPrefix(text, e.Step+": ") {
 		text = e.Step + ": " + text
 	}
-	return "start sandbox: " + text
+	return shown.Text("start sandbox: " + text)
 }
 
 // Unwrap returns Err.
@@ -224,7 +225,7 @@ const (
 
 // quotedTail is the end of a log as the indented lines under an error.
 func quotedTail(log string) string {
-	log = strings.TrimRight(log, " \t\r\n")
+	log = shown.Text(strings.TrimRight(log, " \t\r\n"))
 	if log == "" {
 		return ""
 	}

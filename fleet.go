@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ajobi-uhc/seer-go/internal/modalclient"
+	"github.com/ajobi-uhc/seer-go/internal/shown"
 )
 
 // Info describes a running sandbox, of this or another program.
@@ -86,7 +87,9 @@ type SandboxError struct {
 	Err       error
 }
 
-func (e *SandboxError) Error() string { return "sandbox " + e.SandboxID + ": " + e.Err.Error() }
+func (e *SandboxError) Error() string {
+	return shown.Text("sandbox " + e.SandboxID + ": " + e.Err.Error())
+}
 
 // Unwrap returns Err.
 func (e *SandboxError) Unwrap() error { return e.Err }

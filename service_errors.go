@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/ajobi-uhc/seer-go/internal/rpc"
+	"github.com/ajobi-uhc/seer-go/internal/shown"
 )
 
 // ServeError means that an interface file could not be served.
@@ -30,7 +31,7 @@ func (e *ServeError) Error() string {
 	if e.Type == "ModuleNotFoundError" {
 		text += "\n(packages of the sandbox are listed in PythonPackages, modules of your own in ServeOptions.Workspace)"
 	}
-	return "serve " + e.File + ": " + text
+	return shown.Text("serve " + e.File + ": " + text)
 }
 
 // CallError means that a function was called and did not return.
@@ -51,7 +52,7 @@ type CallError struct {
 // Error names the function, the exception and what it says, with its notes and
 // the members of a group, a line each.
 func (e *CallError) Error() string {
-	return "call " + e.Function + ": " + e.words("")
+	return shown.Text("call " + e.Function + ": " + e.words(""))
 }
 
 func (e *CallError) words(indent string) string {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/ajobi-uhc/seer-go/internal/shown"
 )
 
 // PrintProgress writes the progress of Start for people, for [WithProgress]:
@@ -49,11 +51,11 @@ func (p *progressPrinter) report(e Event) {
 		p.said(e.Step, formatBytes(e))
 	case EventDone:
 		p.remove(e.Step)
-		line = fmt.Sprintf("  %-20s %8s  %s", e.Step, formatElapsed(e.Elapsed), e.Text)
+		line = fmt.Sprintf("  %-20s %8s  %s", e.Step, formatElapsed(e.Elapsed), shown.Line(e.Text))
 	case EventFailed:
 		p.remove(e.Step)
 		reason, _, _ := strings.Cut(e.Err.Error(), "\n")
-		line = fmt.Sprintf("  %-20s %8s  failed: %s", e.Step, formatElapsed(e.Elapsed), reason)
+		line = fmt.Sprintf("  %-20s %8s  failed: %s", e.Step, formatElapsed(e.Elapsed), shown.Line(reason))
 	}
 	var out strings.Builder
 	if p.drawn > 0 {
@@ -119,14 +121,9 @@ func formatBytes(e Event) string {
 	return text
 }
 
-// clip cuts a line to the terminal's width and drops what would move its cursor.
+// clip cuts a line to the terminal's width.
 func clip(text string, width int) string {
-	clean := []rune(strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return -1
-		}
-		return r
-	}, text))
+	clean := []rune(shown.Line(text))
 	if width > 0 && len(clean) > width {
 		clean = clean[:width]
 	}

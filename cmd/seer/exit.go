@@ -7,6 +7,7 @@ import (
 	"io"
 
 	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/internal/shown"
 )
 
 // The exit statuses of the command. exec and sh pass on the remote command's
@@ -46,7 +47,7 @@ func exitCode(err error, stderr io.Writer) int {
 	if errors.As(err, &status) {
 		return int(status)
 	}
-	fmt.Fprintln(stderr, "seer:", err)
+	fmt.Fprintln(stderr, "seer:", shown.Text(err.Error()))
 	var usage usageError
 	var config *seer.ConfigError
 	var file configError

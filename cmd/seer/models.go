@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/internal/shown"
 )
 
 func newModels() *cobra.Command {
@@ -65,7 +66,7 @@ func printModels(w io.Writer, models []seer.CachedModel) error {
 		if !m.LastUsed.IsZero() {
 			used = time.Since(m.LastUsed).Round(time.Second).String() + " ago"
 		}
-		fmt.Fprintf(table, "%s\t%.12s\t%.1f MiB\t%s\t%s\n", name, orDash(m.Commit), float64(m.Bytes)/(1<<20), used, m.Volume)
+		fmt.Fprintf(table, "%s\t%.12s\t%.1f MiB\t%s\t%s\n", shown.Line(name), orDash(m.Commit), float64(m.Bytes)/(1<<20), used, shown.Line(m.Volume))
 	}
 	return table.Flush()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	seer "github.com/ajobi-uhc/seer-go"
+	"github.com/ajobi-uhc/seer-go/internal/shown"
 )
 
 // filterFlags choose sandboxes.
@@ -129,5 +130,5 @@ func orDash(text string) string {
 	if text == "" {
 		return "-"
 	}
-	return text
+	return shown.Line(text)
 }

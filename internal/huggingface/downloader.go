@@ -5,6 +5,8 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+
+	"github.com/ajobi-uhc/seer-go/internal/shown"
 )
 
 // HubVersion is the release of Python's huggingface_hub that the downloader
@@ -130,9 +132,9 @@ type DownloadError struct {
 
 func (e *DownloadError) Error() string {
 	if e.Path != "" {
-		return fmt.Sprintf("fetch %s: %s", e.Path, e.Message)
+		return shown.Text(fmt.Sprintf("fetch %s: %s", e.Path, e.Message))
 	}
-	return e.Message
+	return shown.Text(e.Message)
 }
 
 func (e *DownloadError) Unwrap() error {

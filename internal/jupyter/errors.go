@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/ajobi-uhc/seer-go/internal/shown"
 )
 
 var (
@@ -47,9 +49,9 @@ type KernelError struct {
 // Error returns the last line of the traceback, as Python prints it.
 func (e *KernelError) Error() string {
 	if e.Value == "" {
-		return e.Name
+		return shown.Text(e.Name)
 	}
-	return e.Name + ": " + e.Value
+	return shown.Text(e.Name + ": " + e.Value)
 }
 
 // Text returns the traceback without colours.
@@ -73,7 +75,7 @@ func (e *APIError) Error() string {
 	if e.Message != "" {
 		text += ": " + e.Message
 	}
-	return text
+	return shown.Text(text)
 }
 
 // Is reports whether target is the sentinel of this status.

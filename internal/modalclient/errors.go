@@ -10,6 +10,8 @@ import (
 	"github.com/modal-labs/libmodal/modal-go"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/ajobi-uhc/seer-go/internal/shown"
 )
 
 // The kinds of errors that callers tell apart, with errors.Is.
@@ -35,7 +37,7 @@ type Error struct {
 	Message string // the server's own words
 }
 
-func (e *Error) Error() string { return e.Op + ": " + e.Message }
+func (e *Error) Error() string { return shown.Text(e.Op + ": " + e.Message) }
 
 // Unwrap returns the kind.
 func (e *Error) Unwrap() error { return e.Kind }
@@ -61,7 +63,7 @@ type TerminatedError struct {
 }
 
 func (e *TerminatedError) Error() string {
-	return fmt.Sprintf("sandbox %s %s", e.SandboxID, e.Exit)
+	return shown.Text(fmt.Sprintf("sandbox %s %s", e.SandboxID, e.Exit))
 }
 
 // Is makes the error match ErrTerminated.
@@ -75,7 +77,7 @@ type BuildError struct {
 }
 
 func (e *BuildError) Error() string {
-	return fmt.Sprintf("build image: layer %d: %v", e.Layer+1, e.Cause)
+	return shown.Text(fmt.Sprintf("build image: layer %d: %v", e.Layer+1, e.Cause))
 }
 
 // Unwrap returns the cause.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+
+	"github.com/ajobi-uhc/seer-go/internal/shown"
 )
 
 // ErrUnauthorized matches an answer to a call or request without the right
@@ -36,7 +38,7 @@ type CallError struct {
 
 // Error names the function, the exception's type and its message.
 func (e *CallError) Error() string {
-	return fmt.Sprintf("call %s: %s: %s", e.Function, e.Type, e.Message)
+	return shown.Text(fmt.Sprintf("call %s: %s: %s", e.Function, e.Type, e.Message))
 }
 
 // Is matches ErrUnauthorized, and context.DeadlineExceeded for a call that
@@ -66,7 +68,7 @@ type LoadError struct {
 // Error ends in the traceback, if there is one.
 func (e *LoadError) Error() string {
 	if e.Traceback == "" {
-		return fmt.Sprintf("load %s: %s: %s", e.File, e.Type, e.Message)
+		return shown.Text(fmt.Sprintf("load %s: %s: %s", e.File, e.Type, e.Message))
 	}
-	return fmt.Sprintf("load %s: %s", e.File, e.Traceback)
+	return shown.Text(fmt.Sprintf("load %s: %s", e.File, e.Traceback))
 }
