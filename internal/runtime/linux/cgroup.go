@@ -152,7 +152,7 @@ func (c *cgroups) sweep() error {
 			owner, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), groupPrefix), "-")
 			if pid, err := strconv.Atoi(owner); err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 				if controller == freezerController {
-					_ = oldFreezer(dir).set("THAWED") // or what was killed while it was frozen never dies
+					_ = freezerIn(dir).set("THAWED") // or what was killed while it was frozen never dies
 				}
 				errs = append(errs, removeGroup(dir))
 			}

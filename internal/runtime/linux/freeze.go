@@ -58,15 +58,9 @@ type freezer struct {
 	state, stands string // the file that says whether all stand still, and its line
 }
 
-func (g *cgroup) freezer() freezer {
-	if g.unified {
-		dir := g.dirs[""]
-		return freezer{filepath.Join(dir, "cgroup.freeze"), "1", "0", filepath.Join(dir, "cgroup.events"), "frozen 1"}
-	}
-	return oldFreezer(g.dirs[freezerController])
-}
+func (g *cgroup) freezer() freezer { return freezerIn(g.dirs[freezerController]) }
 
-func oldFreezer(dir string) freezer {
+func freezerIn(dir string) freezer {
 	file := filepath.Join(dir, "freezer.state")
 	return freezer{file, "FROZEN", "THAWED", file, "FROZEN"}
 }
@@ -86,10 +80,10 @@ func (f freezer) still() (bool, error) {
 	return false, nil
 }
 
-// freezes reports whether the group can be frozen. A kernel before 5.2 has no
-// freezer of version 2.
+// freezes reports whether the group can be frozen: one of version 1. In one of
+// version 2 the first process would be frozen, too.
 func (g *cgroup) freezes() bool {
-	if g == nil || !g.unified && g.dirs[freezerController] == "" {
+	if g == nil || g.dirs[freezerController] == "" {
 		return false
 	}
 	_, err := os.Stat(g.freezer().file)

@@ -28,18 +28,10 @@ type bootRequest struct {
 	Settings
 	Targets []string
 	Tasks   int
-	Unified bool
 }
 
-// files is how many come along, and groupFiles how many of them are the group's.
-func (r *bootRequest) files() int { return len(r.Targets) + len(devices) + r.groupFiles() }
-
-func (r *bootRequest) groupFiles() int {
-	if r.Unified {
-		return r.Tasks + 1
-	}
-	return r.Tasks
-}
+// files is how many come along.
+func (r *bootRequest) files() int { return len(r.Targets) + len(devices) + r.Tasks }
 
 // boot serves the first conversation, which sets the sandbox up.
 func boot(control *net.UnixConn) (*agent, error) {
@@ -67,13 +59,13 @@ func boot(control *net.UnixConn) (*agent, error) {
 }
 
 func newAgent(r *bootRequest, fds []int) (*agent, int, error) {
-	mounts, group := fds[:len(fds)-r.groupFiles()], newGroup(r, fds[len(fds)-r.groupFiles():])
-	defer self.CloseAll(group.tasks)
+	mounts, tasks := fds[:len(fds)-r.Tasks], fds[len(fds)-r.Tasks:]
+	defer self.CloseAll(tasks)
 	places, network, err := setUp(r, mounts)
 	if err != nil {
 		return nil, -1, err
 	}
-	s, err := newSpawner(places, &r.Settings, group)
+	s, err := newSpawner(places, &r.Settings, tasks)
 	if err == nil {
 		err = places.shieldKernel(r.Privileges)
 	}

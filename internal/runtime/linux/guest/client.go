@@ -33,7 +33,7 @@ func Start(ctx context.Context, m *mounter.Mounter, cfg Config, group Group) (*G
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() { made <- makeMounts(ctx, m, cfg) }() // takes as long as a process to begin
-	p, err := begin(m, cfg.Privileges)
+	p, err := begin(m, cfg.Privileges, group)
 	if err != nil {
 		cancel()
 		self.CloseAll((<-made).fds)
@@ -68,7 +68,7 @@ func (g *Guest) boot(ctx context.Context, cfg Config, made mounts, group Group) 
 		return -1, made.err
 	}
 	defer self.CloseAll(made.fds)
-	boot := bootRequest{Settings: cfg.Settings, Targets: targets(cfg.Overlays, cfg.Binds), Tasks: len(group.Tasks), Unified: group.Unified != nil}
+	boot := bootRequest{Settings: cfg.Settings, Targets: targets(cfg.Overlays, cfg.Binds), Tasks: len(group.Tasks)}
 	return g.descriptor(ctx, request{Boot: &boot}, append(made.fds, group.descriptors()...)...)
 }
 
@@ -85,7 +85,7 @@ func targets(overlays []mounter.Overlay, binds []mounter.Bind) []string {
 }
 
 // begin executes the first process of a sandbox.
-func begin(m *mounter.Mounter, privileges Privileges) (*self.Process, error) {
+func begin(m *mounter.Mounter, privileges Privileges, group Group) (*self.Process, error) {
 	program, err := m.Program()
 	if err != nil {
 		return nil, err
@@ -97,6 +97,7 @@ func begin(m *mounter.Mounter, privileges Privileges) (*self.Process, error) {
 		Sys:     namespaces(privileges),
 		Gone:    ErrGone,
 	}
+	group.begin(options.Sys)
 	if privileges == Identity {
 		options.Begin = asNobody
 	}

@@ -25,7 +25,6 @@ type spawner struct {
 	work   chan func()
 	limits Limits
 	kept   capabilities
-	group  group
 
 	mu       sync.Mutex
 	running  map[int]*process // by process id
@@ -41,13 +40,12 @@ type process struct {
 	ended chan syscall.WaitStatus
 }
 
-func newSpawner(p places, cfg *Settings, g group) (*spawner, error) {
+func newSpawner(p places, cfg *Settings, tasks []int) (*spawner, error) {
 	s := &spawner{
 		places:   p,
 		work:     make(chan func()),
 		limits:   cfg.Limits,
 		kept:     keptCapabilities(cfg.NoSetID),
-		group:    g,
 		running:  map[int]*process{},
 		appeared: make(chan struct{}, 1),
 		started:  make(chan struct{}, 1),
@@ -57,7 +55,7 @@ func newSpawner(p places, cfg *Settings, g group) (*spawner, error) {
 		runtime.LockOSThread()             // for good: the rest of the process keeps its rights
 		err := unix.Unshare(unix.CLONE_FS) // for a working directory of its own
 		if err == nil {
-			err = g.enter()
+			err = enterGroups(tasks)
 		}
 		if err == nil {
 			err = restrict(p, cfg)
@@ -90,7 +88,6 @@ func (s *spawner) do(f func()) {
 // line names, with the rights of the thread.
 func (s *spawner) start(dir int, path string, args []string, attr *syscall.ProcAttr) (*process, error) {
 	p := &process{ended: make(chan syscall.WaitStatus, 1)}
-	s.group.begin(attr.Sys)
 	// Held until the process is known, so that its end is not missed.
 	s.mu.Lock()
 	defer s.mu.Unlock()
