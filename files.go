@@ -184,7 +184,7 @@ func (l *omissions) add(name, reason string) {
 
 func (l *omissions) warn(ctx context.Context, logger *slog.Logger, op string) {
 	if len(l.list) > 0 {
-		logger.WarnContext(ctx, op+": not everything was copied", "entries", l.list, "more", l.more)
+		logger.WarnContext(ctx, "not everything was copied", "operation", op, "entries", l.list, "more", l.more)
 	}
 }
 

@@ -249,7 +249,7 @@ func (p *pythonProcess) stop(ctx context.Context, c *cell) error {
 	select {
 	case <-c.done:
 		select { // or it would interrupt what runs next
-		case <-failed:
+		case <-failed: //nolint:errcheck // the run is over, however the interrupt went
 		case <-grace.Done():
 		}
 		return runError(doing, ctx.Err())

@@ -247,7 +247,7 @@ func (u *unpacker) link(name string, header *tar.Header) error {
 	if err != nil {
 		return err
 	}
-	if !info.Mode().IsRegular() && !(u.options.OuterLinks && info.Mode().Type() == fs.ModeSymlink) {
+	if !info.Mode().IsRegular() && (!u.options.OuterLinks || info.Mode().Type() != fs.ModeSymlink) {
 		u.options.Skipped.tell(name, "is a second name of what is "+Kind(info.Mode()))
 		return nil
 	}

@@ -199,7 +199,7 @@ func (s *Outputs) trim() {
 		return
 	}
 	n, enough := s.fixed, s.limit-s.limit/32 // a little more, so that not every output costs a copy
-	for n < len(s.entries) && s.size+s.rest > enough && !(n == len(s.entries)-1 && s.entries[n].Type == OutputError) {
+	for n < len(s.entries) && s.size+s.rest > enough && (n < len(s.entries)-1 || s.entries[n].Type != OutputError) {
 		s.drop(s.entries[n])
 		n++
 	}

@@ -200,7 +200,7 @@ type entry struct {
 
 // object writes entries as an object, or as pairs if a key asks for it.
 func (e *encoder) object(entries []entry) {
-	open, between, end := "{", ":", "}"
+	between, open, end := ":", "", ""
 	if slices.ContainsFunc(entries, func(one entry) bool { return one.special }) {
 		e.WriteString(`{"$dict":[`)
 		defer e.WriteString(`]}`)
@@ -208,7 +208,6 @@ func (e *encoder) object(entries []entry) {
 	} else {
 		e.WriteByte('{')
 		defer e.WriteByte('}')
-		open, end = "", ""
 	}
 	for i, one := range entries {
 		if i > 0 {

@@ -142,7 +142,7 @@ type record struct {
 	hidden
 	Flag    bool   `json:",string"`
 	Missing string `json:"-"`
-	Dash    string `json:"-,"`
+	Dash    string `json:"-,"` //nolint:staticcheck // the form is what is tried
 	Counts  map[int]float64
 	Keys    map[text]int
 	Text    text

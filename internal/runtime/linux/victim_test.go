@@ -5,6 +5,7 @@ package linux_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -70,7 +71,7 @@ func TestKilledProgramLeavesNothing(t *testing.T) {
 	require.NoError(t, cmd.Process.Signal(syscall.SIGKILL))
 	assert.Error(t, cmd.Wait())
 	require.Eventually(t, func() bool { return sleeping(t) == 0 }, waitLimit, waitStep)
-	require.Eventually(t, func() bool { return syscall.Kill(helpers[0], 0) == error(syscall.ESRCH) }, waitLimit, waitStep)
+	require.Eventually(t, func() bool { return errors.Is(syscall.Kill(helpers[0], 0), syscall.ESRCH) }, waitLimit, waitStep)
 
 	s := start(t, other)
 	assert.Equal(t, "alive\n", sh(t, s, "echo alive"))

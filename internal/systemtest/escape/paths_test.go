@@ -146,27 +146,27 @@ var pathAttempts = []attempt{
 		})
 	}},
 	{name: "a directory is saved through a link", owner: func(t *testing.T, w *world) string {
-		return w.eachWay(t, func(ctx context.Context, way string) string { return w.saved(t, ctx, way+w.dir) })
+		return w.eachWay(t, func(ctx context.Context, way string) string { return w.saved(ctx, t, way+w.dir) })
 	}},
 	{name: "a directory of which a parent is a link is saved", owner: func(t *testing.T, w *world) string {
 		w.plant(t, w.agent, fmt.Sprintf("mkdir -p /tmp/parent; for l in /tmp/way/*; do ln -sfn $l%s /tmp/parent/${l##*/}; done", filepath.Dir(w.dir)))
 		return w.eachWay(t, func(ctx context.Context, way string) string {
-			return w.saved(t, ctx, strings.Replace(way, "/tmp/way", "/tmp/parent", 1)+"/"+filepath.Base(w.dir))
+			return w.saved(ctx, t, strings.Replace(way, "/tmp/way", "/tmp/parent", 1)+"/"+filepath.Base(w.dir))
 		})
 	}},
 	{name: "a directory is saved by a name that goes through PID 1", owner: func(t *testing.T, w *world) string {
 		for _, task := range strings.Fields(w.plant(t, w.agent, "ls /proc/1/task | sort -n | head -n 6")) {
-			if got := w.saved(t, t.Context(), "/proc/1/task/"+task+"/root"+w.dir); got != "" {
+			if got := w.saved(t.Context(), t, "/proc/1/task/"+task+"/root"+w.dir); got != "" {
 				return got
 			}
 		}
-		return w.saved(t, t.Context(), "/proc/self/root"+w.dir)
+		return w.saved(t.Context(), t, "/proc/self/root"+w.dir)
 	}},
 	{name: "a directory is exchanged while it is saved", owner: func(t *testing.T, w *world) string {
 		stop := w.exchange(t)
 		defer stop()
 		for range 20 {
-			if got := w.saved(t, t.Context(), "/tmp/race/door"+w.dir); got != "" {
+			if got := w.saved(t.Context(), t, "/tmp/race/door"+w.dir); got != "" {
 				return got
 			}
 		}
@@ -174,7 +174,7 @@ var pathAttempts = []attempt{
 	}},
 	{name: "a saved tree has links in it", owner: func(t *testing.T, w *world) string {
 		w.plant(t, w.agent, `rm -rf /tmp/tree; mkdir -p /tmp/tree; for l in /tmp/way/*; do ln -s "$(readlink $l)`+w.dir+`" /tmp/tree/${l##*/}; done`)
-		return w.saved(t, t.Context(), "/tmp/tree")
+		return w.saved(t.Context(), t, "/tmp/tree")
 	}},
 	{name: "a directory is shown through a link", owner: func(t *testing.T, w *world) string {
 		w.plant(t, w.agent, "mkdir -p /tmp/plain; echo changed >/tmp/plain/target.txt")
@@ -274,7 +274,7 @@ func (w *world) readIn(ctx context.Context, dir string) string {
 }
 
 // saved saves a directory, shows it again and looks for markers there.
-func (w *world) saved(t *testing.T, ctx context.Context, dir string) string {
+func (w *world) saved(ctx context.Context, t *testing.T, dir string) string {
 	t.Helper()
 	snapshot, err := w.agent.SnapshotDir(ctx, dir, "a directory")
 	if err != nil {

@@ -117,8 +117,7 @@ func (p *programs) close() {
 		}
 	case <-time.After(attemptLimit):
 		_ = p.cmd.Process.Signal(syscall.SIGQUIT)
-		<-ended
-		p.t.Errorf("the owner's program did not end: %s", p.stderr)
+		p.t.Errorf("the owner's program did not end (%v): %s", <-ended, p.stderr)
 	}
 }
 

@@ -229,7 +229,7 @@ signal.pause()
 			if err != nil {
 				return err.Error()
 			}
-			defer server.Close()
+			defer func() { _ = server.Close() }()
 			address := strings.TrimPrefix(server.URL(), "http://")
 			var limit syscall.Rlimit
 			if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -306,7 +306,7 @@ func unread(ctx context.Context, p *program) string {
 		}
 	}()
 	backend := local.New(local.AllowHost(listener.Addr().String()))
-	defer backend.Close()
+	defer func() { _ = backend.Close() }()
 	sandbox, err := seer.NewSandbox(seer.SandboxConfig{}, seer.WithBackend(backend)).Start(ctx)
 	if err != nil {
 		return err.Error()

@@ -131,7 +131,7 @@ func (w *world) onTerminal(t *testing.T, command string) string {
 		seer.WithBackend(w.server.Backend()), seer.WithProgress(seer.PrintProgress(slave))).Start(t.Context())
 	if err == nil {
 		w.end(t, sandbox)
-	} else if strings.ContainsAny(err.Error(), "\x1b\x9b\x07") {
+	} else if strings.ContainsAny(err.Error(), "\x1b\u009b\x07") {
 		_ = slave.Close()
 		<-read
 		return outf("the error has orders for a terminal: %q", err)

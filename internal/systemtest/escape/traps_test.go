@@ -267,7 +267,7 @@ os.wait()
 		if version := value[3]; version == 2 || n >= 24 && bytes.Equal(value[20:24], make([]byte, 4)) {
 			return outf("%s has capabilities of version %d on the host", name, version)
 		}
-		t.Log(fmt.Sprintf("%x", value[:n]))
+		t.Logf("%x", value[:n])
 	}
 	return ""
 }

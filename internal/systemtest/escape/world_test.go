@@ -195,7 +195,7 @@ func (h *host) listenUDP(t *testing.T) int {
 
 func (h *host) listenUnix(t *testing.T) (socket, abstract string) {
 	t.Helper()
-	sockets, err := os.MkdirTemp("", "seer-escape-")
+	sockets, err := os.MkdirTemp("", "seer-escape-") //nolint:usetesting // the path of a socket is short
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(sockets)) })
 	socket, abstract = filepath.Join(sockets, "s"), "seer-escape-"+rand.Text()

@@ -282,7 +282,7 @@ func TestHosts(t *testing.T) {
 // stateDir is a directory of the user who starts the sandbox.
 func stateDir(t *testing.T, user string) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "seer-host-")
+	dir, err := os.MkdirTemp("", "seer-host-") //nolint:usetesting // others cannot look into the test's
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(dir)) })
 	if user == "user" {
@@ -296,7 +296,7 @@ func copyOfThis(t *testing.T) string {
 	t.Helper()
 	data, err := os.ReadFile("/proc/self/exe")
 	require.NoError(t, err)
-	dir, err := os.MkdirTemp("", "seer-host-program-")
+	dir, err := os.MkdirTemp("", "seer-host-program-") //nolint:usetesting // likewise
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(dir)) })
 	require.NoError(t, os.Chmod(dir, 0o755)) //nolint:gosec // another user runs it

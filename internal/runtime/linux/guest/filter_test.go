@@ -48,10 +48,10 @@ type call struct {
 }
 
 func (c call) word(offset uint32) uint32 {
-	switch {
-	case offset == offsetNumber:
+	switch offset {
+	case offsetNumber:
 		return c.number
-	case offset == offsetArch:
+	case offsetArch:
 		return c.arch
 	default:
 		return uint32(c.arguments[(offset-offsetArguments)/8] >> (8 * ((offset - offsetArguments) % 8)))
