@@ -42,6 +42,7 @@ type backend struct {
 	stop func() error
 
 	describe func() Endpoint // what is known before open; nil = nothing
+	patience modalclient.Patience
 
 	mu       sync.Mutex
 	users    int
@@ -139,6 +140,7 @@ func (b *backend) acquire(ctx context.Context, logger *slog.Logger) (*modalclien
 			TokenSecret:  endpoint.TokenSecret,
 			Environment:  endpoint.Environment,
 			PlainTunnels: endpoint.PlainTunnels,
+			Patience:     b.patience,
 			Logger:       logger,
 		})
 		if err != nil {

@@ -185,6 +185,8 @@ func (e *TimeoutError) Error() string {
 	}
 	if e.Err != nil && !errors.Is(e.Err, context.DeadlineExceeded) {
 		text += ": " + e.Err.Error()
+	} else if said := modalclient.Said(e.Err); said != "" {
+		text += ": " + said
 	}
 	return shown.Text(text)
 }

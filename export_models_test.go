@@ -12,3 +12,9 @@ func (s *Sandbox) PreloadModels(ctx context.Context) (string, error) { return s.
 
 // NewModelStore is what a Start reads the models' volumes with.
 func NewModelStore(client *modalclient.Client) modelcache.Store { return newModelStore(client) }
+
+// WithPatience makes connections to a backend wait less, or more. It returns the same Backend.
+func WithPatience(b Backend, patience modalclient.Patience) Backend {
+	b.patience = patience
+	return b
+}

@@ -23,6 +23,7 @@ import (
 
 	seer "github.com/ajobi-uhc/seer-go"
 	"github.com/ajobi-uhc/seer-go/internal/longtest"
+	"github.com/ajobi-uhc/seer-go/internal/modalclient"
 	"github.com/ajobi-uhc/seer-go/seertest"
 )
 
@@ -34,8 +35,21 @@ type kindOfFault struct {
 	survived bool          // no operation may fail of it
 	long     bool          // left out unless tests may take long
 
-	ofStreams bool // no other RPC can go wrong like this
+	ofStreams bool     // no other RPC can go wrong like this
+	but       []string // RPCs that are left out, as nothing bounds them
+	quotes    bool     // an error has the server's words
+	unhurried bool     // operations have no deadline but their own
 }
+
+// hasty is how long clients wait in these tests.
+var hasty = modalclient.Patience{
+	Answer: 1500 * time.Millisecond, Image: 1500 * time.Millisecond, Snapshot: time.Second,
+	Poll: time.Second, Outage: 2 * time.Second, Queue: time.Minute,
+}
+
+// mostCalls is how many calls of one RPC an operation makes at most, however long
+// it goes wrong.
+const mostCalls = 60
 
 // hurried is the deadline where something hangs until it. An operation that is
 // late for another reason, on a busy machine, is an error like the rest.
@@ -44,19 +58,31 @@ const hurried = 400 * time.Millisecond
 var kindsOfFault = []kindOfFault{
 	{name: "fails once", survived: true, inflict: func(s *seertest.Server, rpc string) { s.Fail(rpc, unavailable(rpc), 1) }},
 	{name: "is refused once", inflict: func(s *seertest.Server, rpc string) { s.Fail(rpc, errors.New("injected into "+rpc), 1) }},
-	{name: "fails for ever", long: true, inflict: func(s *seertest.Server, rpc string) { s.Fail(rpc, unavailable(rpc), -1) }},
+	{name: "fails often", survived: true, inflict: func(s *seertest.Server, rpc string) { s.Fail(rpc, unavailable(rpc), 4) }},
 	{name: "stalls", deadline: hurried, inflict: func(s *seertest.Server, rpc string) { s.Stall(rpc, 1) }},
+	{name: "stalls once", unhurried: true, survived: true, inflict: func(s *seertest.Server, rpc string) { s.Stall(rpc, 1) }},
+	// A command may run as long as it likes, so that nothing is wrong with a wait for it.
+	{name: "stalls for ever", unhurried: true, but: []string{"TaskExecWait"}, inflict: func(s *seertest.Server, rpc string) { s.Stall(rpc, -1) }},
+	{name: "is away for ever", unhurried: true, quotes: true, inflict: func(s *seertest.Server, rpc string) { s.Fail(rpc, unavailable(rpc), -1) }},
+	{name: "is throttled for ever", deadline: hurried, quotes: true, inflict: func(s *seertest.Server, rpc string) {
+		s.Fail(rpc, status.Error(codes.ResourceExhausted, "injected into "+rpc), -1)
+	}},
+	{name: "refuses tokens", unhurried: true, quotes: true, inflict: func(s *seertest.Server, rpc string) {
+		s.Fail(rpc, status.Error(codes.Unauthenticated, "injected into "+rpc), -1)
+	}},
 	{name: "answers late", deadline: hurried, long: true, inflict: func(s *seertest.Server, rpc string) { s.AnswerLate(rpc, 1) }},
 	{name: "loses its answer", survived: true, inflict: func(s *seertest.Server, rpc string) { s.Cut(rpc, 0, 1) }},
 	{name: "breaks off", survived: true, ofStreams: true, inflict: func(s *seertest.Server, rpc string) { s.Cut(rpc, 1, 2) }},
 }
 
 // waits is whether something is waited for that does not come.
-func (k kindOfFault) waits() bool { return k.long || k.deadline > 0 }
+func (k kindOfFault) waits() bool { return k.long || k.deadline > 0 || k.unhurried }
 
 // of are those of some RPCs that can go wrong like this.
 func (k kindOfFault) of(rpcs []string) []string {
-	return slices.DeleteFunc(slices.Clone(rpcs), func(rpc string) bool { return k.ofStreams && !slices.Contains(streams, rpc) })
+	return slices.DeleteFunc(slices.Clone(rpcs), func(rpc string) bool {
+		return k.ofStreams && !slices.Contains(streams, rpc) || slices.Contains(k.but, rpc)
+	})
 }
 
 func unavailable(rpc string) error { return status.Error(codes.Unavailable, "injected into "+rpc) }
@@ -105,6 +131,16 @@ func TestEveryFaultOfEveryRPC(t *testing.T) {
 
 // streams are the RPCs whose answers have more than one message.
 var streams = []string{"ImageJoinStreaming", "SandboxGetLogs", "TaskExecStdioRead", "VolumeListFiles2"}
+
+func count(calls []seertest.Call, rpc string) int {
+	n := 0
+	for _, call := range calls {
+		if call.RPC == rpc {
+			n++
+		}
+	}
+	return n
+}
 
 func distinct(calls []seertest.Call) []string {
 	var rpcs []string
@@ -221,6 +257,15 @@ func (l *life) try(name string, do func(ctx context.Context) error) bool {
 		assert.NoError(l.t, err, name)
 	} else if err != nil {
 		assert.True(l.t, saysWhy(err, l.rpc), "%s: %v", name, err)
+		if l.kind.quotes {
+			assert.ErrorContains(l.t, err, "injected into "+l.rpc, name)
+		}
+	}
+	if name == l.at {
+		assert.LessOrEqual(l.t, count(calls, l.rpc), mostCalls, "%s of %s", name, l.rpc)
+		if l.kind.unhurried {
+			assert.NoError(l.t, ctx.Err(), "%s has no end of its own", name)
+		}
 	}
 	if name == l.at && ctx.Err() == nil {
 		assert.Contains(l.t, distinct(calls), l.rpc, "%s has not met the fault", name)
@@ -233,7 +278,7 @@ func (l *life) try(name string, do func(ctx context.Context) error) bool {
 func (l *life) live() {
 	t, m := l.t, l.machine
 	var sandbox *seer.Sandbox
-	backend := seer.WithBackend(m.server.Backend())
+	backend := seer.WithBackend(seer.WithPatience(m.server.Backend(), hasty))
 	started := l.try("start", func(ctx context.Context) (err error) {
 		sandbox, err = seer.NewSandbox(m.config(t), backend).Start(ctx)
 		var failed *seer.StartError
@@ -320,7 +365,7 @@ func (l *life) live() {
 func (l *life) end(name string, sandbox *seer.Sandbox) {
 	l.t.Helper()
 	if !l.try(name, func(ctx context.Context) error {
-		if name == l.at && !l.kind.survived { // it asks again until its time is over
+		if name == l.at && !l.kind.survived && !l.kind.unhurried { // it asks again until its time is over
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, hurried)
 			defer cancel()

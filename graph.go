@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/ajobi-uhc/seer-go/internal/modalclient"
 )
 
 // step is a node of the dependency graph that Start runs. It begins as soon
@@ -35,7 +37,8 @@ func runSteps(ctx context.Context, events *reporter, steps []step) error {
 			}
 			began := time.Now()
 			events.report(Event{Kind: EventStarted, Step: s.name, Time: began})
-			remark, err := s.run(ctx, func(line string) { events.output(s.name, line) })
+			log := func(line string) { events.output(s.name, line) }
+			remark, err := s.run(modalclient.WithNews(ctx, log), log)
 			if err != nil {
 				events.report(Event{Kind: EventFailed, Step: s.name, Err: err, Elapsed: time.Since(began)})
 				return &StartError{Step: s.name, Err: err}

@@ -182,7 +182,7 @@ func (w *modelWriters) Start(ctx context.Context, job modelcache.Job) (modelcach
 	if err != nil {
 		return nil, publicError(err)
 	}
-	err = sandbox.Ready(ctx)
+	err = sandbox.Ready(ctx, modalclient.Queue{})
 	if err == nil {
 		err = sandbox.Send(ctx, job.Stdin)
 	}

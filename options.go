@@ -21,7 +21,8 @@ type options struct {
 	toolText int     // bytes in the result of a tool; 0 = the MCP server's own
 	// bytes that a call collects of what comes out of the sandbox; 0 = the defaults
 	outputLimit int64
-	renew       bool // the services of a sandbox that is found get new tokens
+	queue       time.Duration // for a machine; 0 = the default, negative = no limit
+	renew       bool          // the services of a sandbox that is found get new tokens
 }
 
 const (
@@ -132,4 +133,13 @@ func WithLease(lease time.Duration) Option {
 			o.lease = lease
 		}
 	}
+}
+
+// WithQueueTimeout bounds how long Start waits for a machine once the backend has
+// accepted the sandbox, for a GPU that is in demand, say. Events tell every
+// minute that it waits, and for what. When the time is over, Start removes the
+// sandbox and returns an error that matches [context.DeadlineExceeded]. 0 means
+// the default of 20 minutes; a negative time is no bound but that of the context.
+func WithQueueTimeout(patience time.Duration) Option {
+	return func(o *options) { o.queue = patience }
 }

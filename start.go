@@ -366,7 +366,7 @@ func (l *launch) create(ctx context.Context, log func(string), secret modalclien
 
 	tagged := make(chan error, 1)
 	go func() { tagged <- l.tag(ctx) }()
-	err = remote.Ready(ctx)
+	err = remote.Ready(ctx, modalclient.Queue{Limit: l.opts.queue, For: p.GPU})
 	if tagErr := <-tagged; err == nil {
 		err = tagErr
 	}

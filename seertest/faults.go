@@ -77,11 +77,25 @@ func (s *Server) Delay(rpc string, d time.Duration) {
 	s.delays[rpc] = d
 }
 
-// Heal ends all faults and delays. Calls that hang go on hanging.
+// Queue lets sandboxes wait for a machine, as those of Modal do while a GPU is in
+// demand, until it is called with false or [Server.Heal] is.
+func (s *Server) Queue(full bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.full = full
+}
+
+func (s *Server) isFull() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.full
+}
+
+// Heal ends all faults, delays and queues. Calls that hang go on hanging.
 func (s *Server) Heal() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.faults = nil
+	s.faults, s.full = nil, false
 	clear(s.delays)
 }
 

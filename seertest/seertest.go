@@ -44,6 +44,7 @@ type Server struct {
 	calls   []Call
 	faults  []*fault
 	delays  map[string]time.Duration
+	full    bool
 	ahead   time.Duration                 // of the server's clock
 	marked  map[string]context.CancelFunc // commands that run, by their mark
 	server  *modalserver.Server
@@ -205,7 +206,7 @@ func (s *Server) start() error {
 	}
 	server, err := modalserver.New(modalserver.Config{
 		Runtime: s.runtime, ImageDir: imageDir, TunnelHost: tunnels, PlayGPUs: s.script != nil, Logger: logger,
-		Hook: s.see, Spoil: s.spoil, Clock: s.clock, NoLeases: s.noLeases,
+		Hook: s.see, Spoil: s.spoil, Clock: s.clock, NoLeases: s.noLeases, Full: s.isFull,
 	})
 	if err != nil {
 		return errors.Join(err, s.runtime.Close())

@@ -12,7 +12,6 @@ import (
 	"github.com/modal-labs/libmodal/modal-go"
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/connectivity"
 )
 
 // Client is a connection to Modal or to a server that speaks its protocol.
@@ -24,6 +23,7 @@ type Client struct {
 	environment    string
 	builderVersion string
 	plainTunnels   bool
+	patience       Patience
 	local          bool        // the server runs on this machine
 	leases         atomic.Bool // it keeps leases
 	routers        routers
@@ -40,7 +40,7 @@ type Client struct {
 // New connects and fetches the first token; ctx bounds both. The error is an
 // ErrUnauthorized when there is no token or the server refuses it.
 func New(ctx context.Context, config Config) (*Client, error) {
-	c := &Client{log: config.Logger, plainTunnels: config.PlainTunnels}
+	c := &Client{log: config.Logger, plainTunnels: config.PlainTunnels, patience: config.Patience.withDefaults()}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -49,9 +49,10 @@ func New(ctx context.Context, config Config) (*Client, error) {
 		return nil, err
 	}
 
+	steady := &steady{patience: c.patience, log: c.log}
 	dial := &dialer{ctx: ctx, serverURL: config.ServerURL}
-	params.GRPCUnaryInterceptors = []grpc.UnaryClientInterceptor{(&renewer{}).unary, backOff, rewrite, c.hearLeases, dial.unary}
-	params.GRPCStreamInterceptors = []grpc.StreamClientInterceptor{dial.stream}
+	params.GRPCUnaryInterceptors = []grpc.UnaryClientInterceptor{dial.unary, (&renewer{}).unary, steady.unary, rewrite, c.hearLeases}
+	params.GRPCStreamInterceptors = []grpc.StreamClientInterceptor{dial.stream, steady.stream}
 	client, err := modal.NewClientWithOptions(params)
 	conn := dial.done()
 	if err != nil {
@@ -60,6 +61,7 @@ func New(ctx context.Context, config Config) (*Client, error) {
 		}
 		return nil, failure(ctx, "connect to "+serverName(config), err)
 	}
+	c.routers.patience = c.patience
 	c.modal = client
 	c.conn, c.api = conn, pb.NewModalClientClient(conn)
 	c.local = isLoopback(conn.Target())
@@ -179,11 +181,8 @@ func (d *dialer) unary(ctx context.Context, method string, request, reply any, c
 		defer cancel()
 		defer context.AfterFunc(starting, cancel)()
 	}
-	if conn.GetState() == connectivity.TransientFailure {
-		conn.ResetConnectBackoff() // somebody wants to know now whether the server is back
-	}
 	err := invoke(ctx, method, request, reply, conn, opts...)
-	if err != nil && ctx.Err() != nil {
+	if ctx.Err() != nil && statusOf(err) != nil {
 		return ctx.Err() // not a status, so that modal-go does not try again
 	}
 	return err

@@ -33,6 +33,8 @@ type Config struct {
 	PlainTunnels bool
 	// BuilderVersion is "" for the profile's image builder version, else 2025.06.
 	BuilderVersion string
+	// Patience is the zero value for the defaults.
+	Patience Patience
 	// Logger is nil to log nothing.
 	Logger *slog.Logger
 }

@@ -13,9 +13,8 @@ import (
 )
 
 const (
-	createTimeout = time.Minute      // for the RPCs of a create; scheduling comes after
-	createGrace   = 5 * time.Second  // for a create under way when its caller gives up
-	cleanUpFor    = 30 * time.Second // for ending a sandbox that nobody will use
+	createGrace = 5 * time.Second  // for a create under way when its caller gives up
+	cleanUpFor  = 30 * time.Second // for ending a sandbox that nobody will use
 )
 
 // CreateSpec describes a sandbox.
@@ -70,7 +69,7 @@ func (c *Client) Create(ctx context.Context, app App, spec CreateSpec) (*Sandbox
 		return nil, &Error{Op: op, Kind: ErrInvalid, Message: "no command to keep it alive"}
 	}
 	name := cmp.Or(spec.Name, "seer-"+strings.ToLower(rand.Text()))
-	rpcCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), createTimeout)
+	rpcCtx, cancel := context.WithCancel(withCaller(context.WithoutCancel(ctx), ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(createGrace, cancel) })()
 
@@ -145,6 +144,10 @@ func (c *Client) createNamed(ctx context.Context, app App, name string, spec Cre
 // refused reports whether a failed create certainly made no sandbox: the
 // server said no, or the request never left.
 func refused(err error) bool {
+	var waited *waitedError
+	if errors.As(err, &waited) {
+		return waited.refused
+	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false
 	}

@@ -34,7 +34,7 @@ func TestWhatCreateSends(t *testing.T) {
 		Verbose: true, DockerInDocker: true, Tags: map[string]string{"owner": "me"},
 	})
 	require.NoError(t, err)
-	require.NoError(t, s.Ready(t.Context()))
+	require.NoError(t, s.Ready(t.Context(), modalclient.Queue{}))
 	sent := text(t, w.request("SandboxCreate"))
 	for _, part := range []string{
 		`entrypoint_args:"sleep" entrypoint_args:"infinity"`, `secret_ids:"` + secret.ID + `"`, `timeout_secs:91`,
@@ -153,9 +153,9 @@ func TestReadyWaitsForCapacity(t *testing.T) {
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.ErrorIs(t, s.Ready(ctx), context.Canceled)
-	require.NoError(t, s.Ready(t.Context()))
-	require.NoError(t, s.Ready(t.Context()))
+	require.ErrorIs(t, s.Ready(ctx, modalclient.Queue{}), context.Canceled)
+	require.NoError(t, s.Ready(t.Context(), modalclient.Queue{}))
+	require.NoError(t, s.Ready(t.Context(), modalclient.Queue{}))
 	assert.LessOrEqual(t, asked.Load(), int32(2), "asked again although known")
 }
 
@@ -166,7 +166,7 @@ func TestReadyOfAnEndedSandbox(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, other.Terminate(t.Context()))
 	require.NoError(t, other.Terminate(t.Context()))
-	require.ErrorIs(t, s.Ready(t.Context()), modalclient.ErrTerminated)
+	require.ErrorIs(t, s.Ready(t.Context(), modalclient.Queue{}), modalclient.ErrTerminated)
 	exit, ended, err := s.Poll(t.Context())
 	require.NoError(t, err)
 	assert.True(t, ended)

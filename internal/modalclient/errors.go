@@ -89,9 +89,9 @@ func failure(ctx context.Context, op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var limit *limitError
-	if errors.As(err, &limit) {
-		return fmt.Errorf("%s: %w", op, limit)
+	var waited *waitedError
+	if errors.As(err, &waited) {
+		return fmt.Errorf("%s: %w", op, waited)
 	}
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", op, context.Cause(ctx))
@@ -154,6 +154,10 @@ func plain(message string) string {
 
 // statusOf finds the gRPC status inside an error; nil if it has none.
 func statusOf(err error) *status.Status {
+	var spent *spentError
+	if errors.As(err, &spent) {
+		return spent.status
+	}
 	var carrier interface{ GRPCStatus() *status.Status }
 	if errors.As(err, &carrier) {
 		return carrier.GRPCStatus()
@@ -163,6 +167,12 @@ func statusOf(err error) *status.Status {
 
 // ownDoing reports whether the call failed on this side: a message too large, say.
 func ownDoing(st *status.Status) bool { return strings.HasPrefix(st.Message(), "grpc: ") }
+
+// silent reports whether a call got no answer in its time.
+func silent(err error) bool {
+	var quiet *silentError
+	return errors.As(err, &quiet)
+}
 
 // transient reports whether the same call may well succeed in a moment.
 func transient(err error) bool {

@@ -171,7 +171,7 @@ func TestOutputCanBeReadAfterWait(t *testing.T) {
 func TestDiscardedOutput(t *testing.T) {
 	w := newWorld(t, host(t))
 	s := w.sandbox(t)
-	require.NoError(t, s.Ready(t.Context()))
+	require.NoError(t, s.Ready(t.Context(), modalclient.Queue{}))
 	calls := w.record(func() {
 		result, err := run(t, s, modalclient.ExecSpec{Args: []string{"sh", "-c", "echo a; echo b >&2"}, DiscardStdout: true, DiscardStderr: true}, nil)
 		require.NoError(t, err)
@@ -233,7 +233,7 @@ func TestBrokenConnectionsDoNotShow(t *testing.T) {
 func TestExpiredRouterToken(t *testing.T) {
 	w := newWorld(t, host(t))
 	s := w.sandbox(t)
-	require.NoError(t, s.Ready(t.Context()))
+	require.NoError(t, s.Ready(t.Context(), modalclient.Queue{}))
 	refused := map[string]bool{}
 	w.intercept(func(_ context.Context, call modalserver.Call) error {
 		if call.Method == "TaskExecStart" && !refused[call.Method] {

@@ -16,7 +16,6 @@ import (
 const (
 	buildPoll     = 55 * time.Second // one stream of build output lasts at most this long
 	buildLogLimit = 16 << 10         // bytes of output that a BuildError keeps
-	buildRetries  = 10               // lost streams in a row
 )
 
 // Layer is one step of an image, cached by its content.
@@ -148,25 +147,25 @@ func gpuConfig(gpu string) (*pb.GPUConfig, error) {
 
 // joinBuild follows a build until it has a result, over as many streams as it takes.
 func (c *Client) joinBuild(ctx context.Context, id string, log func(string)) (*pb.GenericResult, error) {
-	entry, delay := "", firstRetry
-	for lost := 0; ; {
+	entry, row := "", c.outage("ImageJoinStreaming")
+	for {
 		result, last, err := c.followBuild(ctx, id, entry, log)
 		if result != nil {
 			return result, nil
 		}
-		if last != entry {
-			entry, lost, delay = last, 0, firstRetry
+		if last != entry || err == nil {
+			entry = last
+			row.over()
 		}
 		if err == nil {
 			continue
 		}
-		if lost++; !transient(err) || lost > buildRetries {
+		if transient(err) {
+			err = row.failed(ctx, err)
+		}
+		if err != nil {
 			return nil, err
 		}
-		if err := sleep(ctx, jitter(delay)); err != nil {
-			return nil, err
-		}
-		delay = min(2*delay, maxRetry)
 	}
 }
 

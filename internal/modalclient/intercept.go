@@ -3,6 +3,9 @@ package modalclient
 import (
 	"cmp"
 	"context"
+	"errors"
+	"io"
+	"log/slog"
 	"math/rand/v2"
 	"regexp"
 	"slices"
@@ -11,45 +14,74 @@ import (
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 )
 
 const (
 	firstBackOff = 200 * time.Millisecond
 	maxBackOff   = 10 * time.Second
-	// A limit that holds this long is no burst: the caller should hear of it.
-	backOffFor = 2 * time.Minute
 )
 
-// backOff repeats calls that the server turns down for its rate limits.
-func backOff(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	giveUp := time.Now().Add(backOffFor)
-	words := "" // the server's, so far
-	for delay := firstBackOff; ; delay = min(2*delay, maxBackOff) {
-		err := invoke(ctx, method, request, reply, conn, opts...)
-		if err != nil && ctx.Err() != nil && words != "" {
-			return &limitError{cause: context.Cause(ctx), words: words}
+// steady carries calls through what passes: a server that does not answer, is
+// away for a moment, or limits its callers.
+type steady struct {
+	patience Patience
+	log      *slog.Logger
+}
+
+func (s *steady) unary(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	row := &outage{patience: s.patience, method: method, conn: conn, log: s.log}
+	for {
+		if conn.GetState() == connectivity.TransientFailure {
+			conn.ResetConnectBackoff() // somebody wants to know now whether the server is back
 		}
-		if !limited(err) || time.Now().After(giveUp) || hopeless.MatchString(err.Error()) {
+		patience, _ := s.patience.try(method, request)
+		err := within(ctx, patience, method, func(ctx context.Context) error {
+			return invoke(ctx, method, request, reply, conn, opts...)
+		})
+		if err == nil || !passing(err) && ctx.Err() == nil {
 			return err
 		}
-		words = plain(statusOf(err).Message())
-		if cause := sleep(ctx, jitter(delay)); cause != nil {
-			return &limitError{cause: cause, words: words}
+		if err := row.failed(ctx, err); err != nil {
+			return err
 		}
 	}
 }
 
-// hopeless finds limits that no waiting lifts.
-var hopeless = regexp.MustCompile(`(?i)\b(billing|payment|spend(ing)? limit)\b`)
-
-// limitError is the end of the caller's patience with a limit of the server.
-type limitError struct {
-	cause error
-	words string // the server's
+// stream bounds how long a stream may be silent. Whoever reads it opens another.
+func (s *steady) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	stream, err := open(ctx, desc, conn, method, opts...)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	patience, _ := s.patience.try(method, nil)
+	return &steadyStream{ClientStream: stream, method: method, patience: patience, cancel: cancel}, nil
 }
 
-func (e *limitError) Error() string { return e.cause.Error() + "; the server said: " + e.words }
-func (e *limitError) Unwrap() error { return e.cause }
+type steadyStream struct {
+	grpc.ClientStream
+	method   string
+	patience time.Duration // for each message
+	cancel   context.CancelFunc
+}
+
+func (s *steadyStream) RecvMsg(m any) error {
+	timer := time.AfterFunc(s.patience, s.cancel)
+	err := s.ClientStream.RecvMsg(m)
+	late := !timer.Stop()
+	if err != nil {
+		s.cancel()
+	}
+	if err != nil && late && !errors.Is(err, io.EOF) {
+		return noAnswer(s.method, s.patience)
+	}
+	return err
+}
+
+// hopeless finds limits that no waiting lifts.
+var hopeless = regexp.MustCompile(`(?i)\b(billing|payment|spend(ing)? limit)\b`)
 
 // limited tells the server's limits from this client's own on the size of messages.
 func limited(err error) bool {

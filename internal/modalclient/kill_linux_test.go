@@ -164,7 +164,7 @@ func (r *onRead) Read(p []byte) (int, error) {
 func TestCancelDuringStart(t *testing.T) {
 	w := newWorld(t, host(t))
 	s := w.sandbox(t)
-	require.NoError(t, s.Ready(t.Context()))
+	require.NoError(t, s.Ready(t.Context(), modalclient.Queue{}))
 	mark := "start-" + uuid.NewString()
 	ctx, cancel := context.WithCancel(t.Context())
 	var once sync.Once

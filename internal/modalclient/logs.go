@@ -11,10 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-const (
-	logPoll    = 55 * time.Second // one stream of log entries lasts at most this long
-	logRetries = 10               // lost streams in a row
-)
+const logPoll = 55 * time.Second // one stream of log entries lasts at most this long
 
 // Logs yields both outputs of the sandbox's own command from their beginning
 // until the sandbox ends or ctx does.
@@ -96,8 +93,8 @@ func (s *Sandbox) Send(ctx context.Context, data []byte) error {
 
 // follow reads one of the two streams over as many calls as it takes.
 func (s *Sandbox) follow(ctx context.Context, fd pb.FileDescriptor, chunks chan<- string) error {
-	entry := "0-0"
-	for lost := 0; ; {
+	entry, row := "0-0", s.client.outage("SandboxGetLogs")
+	for {
 		stream, err := s.client.api.SandboxGetLogs(ctx, pb.SandboxGetLogsRequest_builder{
 			SandboxId:      s.id,
 			FileDescriptor: fd,
@@ -109,7 +106,7 @@ func (s *Sandbox) follow(ctx context.Context, fd pb.FileDescriptor, chunks chan<
 			if batch, err = stream.Recv(); err != nil {
 				break
 			}
-			lost = 0
+			row.over()
 			if batch.GetEntryId() != "" {
 				entry = batch.GetEntryId()
 			}
@@ -125,12 +122,13 @@ func (s *Sandbox) follow(ctx context.Context, fd pb.FileDescriptor, chunks chan<
 			}
 		}
 		if errors.Is(err, io.EOF) {
+			row.over()
 			continue
 		}
-		if lost++; !transient(err) || lost > logRetries {
-			return err
+		if transient(err) {
+			err = row.failed(ctx, err)
 		}
-		if err := sleep(ctx, jitter(min(firstRetry<<lost, maxRetry))); err != nil {
+		if err != nil {
 			return err
 		}
 	}

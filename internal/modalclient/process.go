@@ -26,7 +26,6 @@ const maxArguments = 6 << 20
 const pointerSize = 8 // which each of them counts as well
 
 const (
-	waitPoll  = 55 * time.Second // one TaskExecWait
 	killBound = 15 * time.Second
 	killTries = 3
 	goneSoon  = 500 * time.Millisecond // for the server to see that a command was killed
@@ -286,7 +285,7 @@ func (p *Process) Wait(ctx context.Context) (code, signal int, err error) {
 	response, err := p.wait(ctx)
 	if err != nil {
 		if p.caller.Err() != nil || p.life.Err() != nil {
-			return 0, 0, p.settle()
+			return 0, 0, withWords(p.settle(), err)
 		}
 		return 0, 0, err
 	}
@@ -318,7 +317,7 @@ func (p *Process) wait(ctx context.Context) (*pb.TaskExecWaitResponse, error) {
 	for {
 		var response *pb.TaskExecWaitResponse
 		err := attempt.do(ctx, func(ctx context.Context, router pb.TaskCommandRouterClient) error {
-			pollCtx, cancel := context.WithTimeout(ctx, waitPoll)
+			pollCtx, cancel := context.WithTimeout(ctx, p.sandbox.client.patience.Poll)
 			defer cancel()
 			answer, err := router.TaskExecWait(pollCtx, message)
 			if err != nil && pollCtx.Err() != nil && ctx.Err() == nil {

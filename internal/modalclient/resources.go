@@ -33,7 +33,8 @@ type Secret struct{ ID string }
 // Secret hands variables to the server. The secret lives no longer than the
 // server keeps what nobody uses; DeleteSecret ends it sooner.
 func (c *Client) Secret(ctx context.Context, env map[string]string) (Secret, error) {
-	secret, err := c.modal.Secrets.FromMap(ctx, env, nil)
+	// What a server says of values may quote them.
+	secret, err := c.modal.Secrets.FromMap(WithNews(ctx, nil), env, nil)
 	if err != nil {
 		return Secret{}, redact(failure(ctx, "store secret", err), env)
 	}
@@ -48,16 +49,28 @@ func (c *Client) DeleteSecret(ctx context.Context, secret Secret) error {
 
 // redact drops a server's message that quotes a value it was given.
 func redact(err error, env map[string]string) error {
-	var answer *Error
-	if !errors.As(err, &answer) {
-		return err
+	if err == nil {
+		return nil
 	}
 	for _, value := range env {
-		if value != "" && strings.Contains(answer.Message, value) {
-			return &Error{Op: answer.Op, Kind: answer.Kind, Message: "refused (the answer quotes a value and is withheld)"}
+		if value != "" && strings.Contains(err.Error(), value) {
+			return &Error{Op: "store secret", Kind: redactedKind(err), Message: "refused (the answer quotes a value and is withheld)"}
 		}
 	}
 	return err
+}
+
+// redactedKind is what may be matched of an error that must not be shown.
+func redactedKind(err error) error {
+	var answer *Error
+	var waited *waitedError
+	switch {
+	case errors.As(err, &answer):
+		return answer.Kind
+	case errors.As(err, &waited):
+		return waited.cause
+	}
+	return nil
 }
 
 // Volume is a file system that outlives sandboxes.
@@ -116,8 +129,6 @@ func (c *Client) Volumes(ctx context.Context) ([]Volume, error) {
 	return volumes, nil
 }
 
-const listRetries = 5 // lost streams in a row
-
 // VolumeFile is a regular file of a volume.
 type VolumeFile struct {
 	Path    string    // relative to the volume's root
@@ -127,13 +138,16 @@ type VolumeFile struct {
 
 // VolumeFiles lists all regular files of a volume without a sandbox.
 func (c *Client) VolumeFiles(ctx context.Context, volume Volume) ([]VolumeFile, error) {
-	for lost := 0; ; {
+	row := c.outage("VolumeListFiles2")
+	for {
 		files, err := c.volumeFiles(ctx, volume)
 		if err == nil {
 			return files, nil
 		}
-		if lost++; transient(err) && lost <= listRetries && sleep(ctx, jitter(min(firstRetry<<lost, maxRetry))) == nil {
-			continue
+		if transient(err) {
+			if err = row.failed(ctx, err); err == nil {
+				continue
+			}
 		}
 		return nil, failure(ctx, fmt.Sprintf("list files of volume %q", volume.Name), err)
 	}

@@ -1,12 +1,14 @@
 package modalclient
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"path"
 	"sync"
 	"time"
 
@@ -23,10 +25,8 @@ import (
 const (
 	firstRetry = 20 * time.Millisecond
 	maxRetry   = time.Second
-	// A router that stays away this long takes its sandbox with it. One on
-	// this machine has no network to blame.
-	lostAfter      = 10 * time.Second
-	lostAfterLocal = 2 * time.Second
+	// dialPatience is how long one try to connect to a router may take.
+	dialPatience = 10 * time.Second
 	// A command's end reaches us a little before its sandbox's does.
 	endPatience  = 300 * time.Millisecond
 	checkTimeout = 3 * time.Second
@@ -39,9 +39,22 @@ const (
 // routers are the connections to command routers, one for every host however
 // many of its sandboxes are in use.
 type routers struct {
+	patience Patience
+
 	mu     sync.Mutex
 	conns  map[string]*grpc.ClientConn
 	closed bool
+}
+
+// unary bounds one try of each call, but of those that wait for a command.
+func (r *routers) unary(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	call := func(ctx context.Context) error { return invoke(ctx, method, request, reply, conn, opts...) }
+	switch path.Base(method) {
+	case "TaskExecWait", "TaskExecStdinWrite":
+		return call(ctx)
+	}
+	patience, _ := r.patience.try(method, request)
+	return within(ctx, patience, method, call)
 }
 
 func (r *routers) conn(target string, creds credentials.TransportCredentials) (*grpc.ClientConn, error) {
@@ -61,8 +74,9 @@ func (r *routers) conn(target string, creds credentials.TransportCredentials) (*
 		// gRPC's own pauses grow far beyond the time after which a sandbox counts as lost.
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: firstRetry, Multiplier: 2, Jitter: 0.2, MaxDelay: maxRetry},
-			MinConnectTimeout: lostAfter,
+			MinConnectTimeout: dialPatience,
 		}),
+		grpc.WithUnaryInterceptor(r.unary),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}),
 	)
 	if err != nil {
@@ -92,15 +106,23 @@ type task struct {
 	id     string
 	client *Client
 
-	lock  chan struct{} // holds one token; guards access while it may block
+	lock  chan struct{}    // holds one token; guards access while it may block
+	conn  *grpc.ClientConn // the router's, or as long as none is known the control plane's
 	stub  pb.TaskCommandRouterClient
 	token string
 }
 
 func newTask(client *Client, id string) *task {
-	t := &task{id: id, client: client, lock: make(chan struct{}, 1)}
+	t := &task{id: id, client: client, conn: client.conn, lock: make(chan struct{}, 1)}
 	t.lock <- struct{}{}
 	return t
+}
+
+// connection is the one to ask whether anything listens.
+func (t *task) connection() *grpc.ClientConn {
+	<-t.lock
+	defer func() { t.lock <- struct{}{} }()
+	return t.conn
 }
 
 // access returns the router and a token other than the stale one.
@@ -134,7 +156,7 @@ func (t *task) access(ctx context.Context, stale string) (pb.TaskCommandRouterCl
 	if err != nil {
 		return nil, "", err
 	}
-	t.stub, t.token = pb.NewTaskCommandRouterClient(conn), response.GetJwt()
+	t.conn, t.stub, t.token = conn, pb.NewTaskCommandRouterClient(conn), response.GetJwt()
 	return t.stub, t.token, nil
 }
 
@@ -157,6 +179,10 @@ type attempts struct {
 	stale string    // a token that the router refused; one for each row of failures
 	since time.Time // of the first failure in a row
 	delay time.Duration
+	told  time.Time
+	quiet int    // tries in a row without an answer
+	words string // the server's, of the last failure
+	tries int    // without an answer that are enough; 0 = the usual number
 }
 
 func (s *Sandbox) attempts(t *task, op string) *attempts {
@@ -181,13 +207,13 @@ func (a *attempts) do(ctx context.Context, call func(context.Context, pb.TaskCom
 
 // progress forgets earlier failures.
 func (a *attempts) progress() {
-	a.stale, a.since, a.delay = "", time.Time{}, 0
+	a.stale, a.since, a.delay, a.quiet, a.words = "", time.Time{}, 0, 0, ""
 }
 
 // failed waits for the next attempt, or returns why there should be none.
 func (a *attempts) failed(ctx context.Context, token string, err error) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("%s: %w", a.op, context.Cause(ctx))
+		return a.given(context.Cause(ctx))
 	}
 	if ended := a.sandbox.ended(); ended != nil {
 		return fmt.Errorf("%s: %w", a.op, ended)
@@ -199,45 +225,61 @@ func (a *attempts) failed(ctx context.Context, token string, err error) error {
 		a.stale = token
 		return nil
 	}
-	if !transient(err) && !gone(err) {
+	var spent *spentError
+	if !transient(err) && !gone(err) || limited(err) && hopeless.MatchString(err.Error()) || errors.As(err, &spent) {
 		return failure(ctx, a.op, err)
 	}
+	a.words = plain(st.Message())
 	if a.since.IsZero() {
 		a.since, a.delay = time.Now(), firstRetry
-		if !gone(err) { // a brief loss is no reason to ask about the sandbox
-			return a.pause(ctx)
+		if !gone(err) && !silent(err) { // a brief loss is no reason to ask about the sandbox
+			return a.pause(ctx, maxRetry)
 		}
 	}
 	checkCtx, cancel := context.WithTimeout(ctx, checkTimeout)
 	verdict := a.sandbox.check(checkCtx, endPatience)
 	cancel()
+	if silent(err) {
+		a.quiet++
+	}
 	switch {
 	case errors.Is(verdict, ErrTerminated):
 		return fmt.Errorf("%s: %w", a.op, verdict)
 	case ctx.Err() != nil:
-		return fmt.Errorf("%s: %w", a.op, context.Cause(ctx))
+		return a.given(context.Cause(ctx))
 	case errors.Is(verdict, ErrNotFound), st.Code() == codes.NotFound:
 		return a.lost(err)
 	case !transient(err):
 		return failure(ctx, a.op, err)
-	}
-	limit := lostAfter
-	if a.sandbox.client.local {
-		limit = lostAfterLocal
-	}
-	if time.Since(a.since) > limit {
+	case limited(err):
+		if time.Since(a.told) >= newsEvery && time.Since(a.since) >= newsAfter {
+			a.told = time.Now()
+			tell(ctx, a.sandbox.client.log, a.since, a.op, a.words)
+		}
+		return a.pause(ctx, maxBackOff)
+	case silent(err) && a.quiet < cmp.Or(a.tries, silentTries):
+		return a.pause(ctx, maxRetry)
+	case silent(err), time.Since(a.since) > a.sandbox.client.patience.tolerance(a.task.connection()):
 		return a.lost(err)
 	}
-	return a.pause(ctx)
+	return a.pause(ctx, maxRetry)
 }
 
-func (a *attempts) pause(ctx context.Context) error {
+func (a *attempts) pause(ctx context.Context, slowest time.Duration) error {
 	delay := jitter(a.delay)
-	a.delay = min(2*a.delay, maxRetry)
+	a.delay = min(2*a.delay, slowest)
 	if err := sleep(ctx, delay); err != nil {
-		return fmt.Errorf("%s: %w", a.op, err)
+		return a.given(err)
 	}
 	return nil
+}
+
+// given is the error for a caller who has given up.
+func (a *attempts) given(cause error) error {
+	if a.words != "" {
+		cause = &waitedError{cause: cause, words: a.words}
+	}
+	return fmt.Errorf("%s: %w", a.op, cause)
 }
 
 // gone reports whether the router knows the task or the command no more.
@@ -261,7 +303,9 @@ func (s *Sandbox) SnapshotDir(ctx context.Context, path string) (string, error) 
 		return "", err
 	}
 	id := ""
-	err = s.attempts(t, "snapshot "+path).do(ctx, func(ctx context.Context, router pb.TaskCommandRouterClient) error {
+	attempt := s.attempts(t, "snapshot "+path)
+	attempt.tries = 2
+	err = attempt.do(ctx, func(ctx context.Context, router pb.TaskCommandRouterClient) error {
 		response, err := router.TaskSnapshotDirectory(ctx, pb.TaskSnapshotDirectoryRequest_builder{TaskId: t.id, Path: []byte(path)}.Build())
 		id = response.GetImageId()
 		return err

@@ -18,7 +18,9 @@ const (
 	maxReadyPoll    = time.Second
 	longPoll        = 10 * time.Second // one SandboxWait or SandboxGetTunnels
 	snapshotTimeout = 30 * time.Minute // large file systems take their time
-	terminateTry    = 5 * time.Second  // one SandboxTerminate; an answer that is lost must not cost the whole time there is
+	endPoll         = 2 * time.Second  // one SandboxWait for a sandbox that is told to end
+	endWithin       = 2 * time.Minute  // until it has ended
+	tunnelsWithin   = 10 * time.Minute // until a sandbox that runs has URLs
 )
 
 // Sandbox is a handle on a sandbox. The sandbox lives on without it.
@@ -101,7 +103,11 @@ func (c *Client) List(ctx context.Context, app App, tags map[string]string) iter
 					return
 				}
 			}
-			before = page[len(page)-1].GetCreatedAt()
+			last := page[len(page)-1].GetCreatedAt()
+			if before != 0 && last >= before {
+				return // a server that goes round in circles
+			}
+			before = last
 		}
 	}
 }
@@ -109,15 +115,24 @@ func (c *Client) List(ctx context.Context, app App, tags map[string]string) iter
 // ID returns the server's name for the sandbox.
 func (s *Sandbox) ID() string { return s.id }
 
+// Queue is how a sandbox waits for a machine.
+type Queue struct {
+	Limit time.Duration // 0 = Patience.Queue; negative = none
+	For   string        // what it waits for, in words: "H100"; "" = "machine"
+}
+
 // Ready waits until the sandbox runs. A sandbox that ends first is a *TerminatedError.
-func (s *Sandbox) Ready(ctx context.Context) error {
-	_, err := s.ready(ctx)
+func (s *Sandbox) Ready(ctx context.Context, queue Queue) error {
+	_, err := s.queued(ctx, queue)
 	return err
 }
 
-// ready polls with growing pauses: Modal answers at once while a sandbox waits
+func (s *Sandbox) ready(ctx context.Context) (*task, error) { return s.queued(ctx, Queue{}) }
+
+// queued polls with growing pauses: Modal answers at once while a sandbox waits
 // for capacity, a local server when it is scheduled.
-func (s *Sandbox) ready(ctx context.Context) (*task, error) {
+func (s *Sandbox) queued(ctx context.Context, queue Queue) (*task, error) {
+	wait := s.newWait(queue)
 	for delay := firstReadyPoll; ; delay = min(2*delay, maxReadyPoll) {
 		if err := s.ended(); err != nil {
 			return nil, err
@@ -141,8 +156,8 @@ func (s *Sandbox) ready(ctx context.Context) (*task, error) {
 				return nil, err
 			}
 		}
-		if err := sleep(ctx, jitter(delay)); err != nil {
-			return nil, fmt.Errorf("start sandbox %s: %w", s.id, err)
+		if err := wait.pause(ctx, jitter(delay)); err != nil {
+			return nil, err
 		}
 	}
 }
@@ -229,33 +244,20 @@ func (s *Sandbox) Terminate(ctx context.Context) error {
 		return nil
 	}
 	op := "terminate sandbox " + s.id
-	err := again(ctx, terminateTry, func(ctx context.Context) error {
-		_, err := s.client.api.SandboxTerminate(ctx, pb.SandboxTerminateRequest_builder{SandboxId: s.id}.Build())
-		return err
-	})
+	_, err := s.client.api.SandboxTerminate(ctx, pb.SandboxTerminateRequest_builder{SandboxId: s.id}.Build())
 	if err != nil {
 		return ignoreNotFound(failure(ctx, op, err))
 	}
-	for s.exit.Load() == nil {
-		err := again(ctx, terminateTry, func(ctx context.Context) error { return s.check(ctx, terminateTry/2) })
+	for told := time.Now(); s.exit.Load() == nil; {
+		err := s.check(ctx, endPoll)
+		if err == nil && time.Since(told) > endWithin {
+			return &Error{Op: op, Message: fmt.Sprintf("it still runs after %s", endWithin)}
+		}
 		if err != nil && !errors.Is(err, ErrTerminated) {
 			return ignoreNotFound(fmt.Errorf("%s: %w", op, err))
 		}
 	}
 	return nil
-}
-
-// again repeats a call that may be repeated when there is no answer to it.
-func again(ctx context.Context, patience time.Duration, call func(context.Context) error) error {
-	for {
-		tryCtx, cancel := context.WithTimeout(ctx, patience)
-		err := call(tryCtx)
-		silent := err != nil && tryCtx.Err() != nil
-		cancel()
-		if !silent || ctx.Err() != nil {
-			return err
-		}
-	}
 }
 
 // Detach lets go of the sandbox, which runs on: it ends this handle's execs'
@@ -288,7 +290,7 @@ func (s *Sandbox) done() {
 // Tunnels waits until the sandbox's open ports can be reached and returns
 // their URLs by port.
 func (s *Sandbox) Tunnels(ctx context.Context) (map[int]string, error) {
-	for {
+	for began := time.Now(); ; {
 		if err := s.ended(); err != nil {
 			return nil, err
 		}
@@ -302,6 +304,9 @@ func (s *Sandbox) Tunnels(ctx context.Context) (map[int]string, error) {
 		if response.GetResult().GetStatus() == pb.GenericResult_GENERIC_STATUS_TIMEOUT {
 			if err := s.check(ctx, 0); err != nil {
 				return nil, err
+			}
+			if time.Since(began) > tunnelsWithin {
+				return nil, &Error{Op: "get tunnels of sandbox " + s.id, Kind: context.DeadlineExceeded, Message: "the server has none after " + tunnelsWithin.String()}
 			}
 			continue
 		}

@@ -18,9 +18,8 @@ const (
 	// stdinChunk is the most bytes in one TaskExecStdinWrite, which costs a
 	// round trip. Modal's own clients send up to 16 MiB.
 	stdinChunk = 4 << 20
+	pipeSize   = 64 << 10 // bytes that a command's input holds before it reads any
 	firstChunk = 32 << 10 // bytes read at a time from a source that may have few
-
-	headerPatience = 30 * time.Second
 )
 
 // output reads one stream of a command, from where it was over as many
@@ -30,8 +29,11 @@ type output struct {
 	fd      pb.TaskExecStdioFileDescriptor
 
 	stream  grpc.ServerStreamingClient[pb.TaskExecStdioReadResponse]
-	heard   bool   // the stream's header has come
-	token   string // that the stream was opened with
+	cancel  context.CancelFunc // of the stream; nil before the first
+	dropped atomic.Bool        // the stream was, for its silence
+	again   bool               // it was opened once in vain
+	heard   bool               // the stream's header has come
+	token   string             // that the stream was opened with
 	attempt *attempts
 	offset  uint64
 	rest    []byte // received and not yet read
@@ -101,14 +103,24 @@ func (o *output) silence() time.Duration {
 	}
 }
 
-// listen receives a message. A server's header says that the stream is there;
-// one that sends none before its first message is taken at its silence.
+// listen receives a message. A server's header says that the stream is there. A
+// call that was lost on its way has none, so it is made again. Modal may send
+// none before its first message: it is taken at its silence the second time.
 func (o *output) listen() (*pb.TaskExecStdioReadResponse, error) {
 	defer o.waits.Store(0)
-	if !o.heard {
-		o.waits.Store(time.Now().Add(headerPatience).UnixNano())
+	if client := o.process.sandbox.client; !o.heard {
+		stop := func() bool { return true }
+		if o.again && !client.local {
+			o.waits.Store(time.Now().UnixNano())
+		} else {
+			cancel := o.cancel
+			stop = time.AfterFunc(client.patience.Answer, func() {
+				o.dropped.Store(true)
+				cancel()
+			}).Stop
+		}
 		header, err := o.stream.Header()
-		o.heard = err == nil && header != nil // else Recv knows why
+		o.heard = stop() && err == nil && header != nil // else Recv knows why
 	}
 	if o.heard {
 		o.waits.Store(time.Now().UnixNano())
@@ -134,9 +146,14 @@ func (o *output) receive() ([]byte, error) {
 				return nil, io.EOF
 			}
 		}
+		dropped := o.dropped.Swap(false)
 		o.stream, o.heard = nil, false
 		if p.closed.Load() {
 			return nil, io.EOF
+		}
+		if dropped && p.life.Err() == nil {
+			o.again = true
+			err = noAnswer("TaskExecStdioRead", p.sandbox.client.patience.Answer)
 		}
 		if err := o.attempt.failed(p.life, o.token, err); err != nil {
 			return nil, err
@@ -148,11 +165,15 @@ func (o *output) open() error {
 	if o.stream != nil {
 		return nil
 	}
-	ctx := o.process.life
-	router, token, err := o.process.task.access(ctx, o.attempt.stale)
+	router, token, err := o.process.task.access(o.process.life, o.attempt.stale)
 	if err != nil {
 		return err
 	}
+	if o.cancel != nil {
+		o.cancel()
+	}
+	var ctx context.Context
+	ctx, o.cancel = context.WithCancel(o.process.life)
 	o.token = token
 	o.stream, err = router.TaskExecStdioRead(
 		metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token),
@@ -233,15 +254,33 @@ func (in *input) send(data []byte, eof bool) error {
 		Data:   data,
 		Eof:    eof,
 	}.Build()
-	unread := false
-	err := p.attempt("write input").do(p.life, func(ctx context.Context, router pb.TaskCommandRouterClient) error {
-		_, err := router.TaskExecStdinWrite(ctx, message)
-		if gone(err) {
-			unread = true // the command has ended; Wait says how
-			return nil
-		}
-		return err
-	})
+	unread, taken := false, false
+	attempt := p.attempt("write input")
+	var err error
+	for err == nil && !unread && !taken {
+		err = attempt.do(p.life, func(ctx context.Context, router pb.TaskCommandRouterClient) error {
+			patience := p.sandbox.client.patience.Poll
+			fits := in.offset+uint64(len(data)) <= pipeSize // also into one that nobody reads
+			if fits {
+				patience = p.sandbox.client.patience.Answer
+			}
+			tryCtx, cancel := context.WithTimeout(ctx, patience)
+			defer cancel()
+			_, err := router.TaskExecStdinWrite(tryCtx, message)
+			switch {
+			case gone(err):
+				unread = true // the command has ended; Wait says how
+				return nil
+			case err != nil && tryCtx.Err() != nil && ctx.Err() == nil && fits:
+				return noAnswer("TaskExecStdinWrite", patience)
+			case err != nil && tryCtx.Err() != nil && ctx.Err() == nil:
+				return nil // the command does not read
+			}
+			taken = err == nil
+			return err
+		})
+		attempt.progress()
+	}
 	if err != nil && p.result.Load() == nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ajobi-uhc/seer-go/internal/archive"
+	"github.com/ajobi-uhc/seer-go/internal/modalclient"
 )
 
 var hostileNames = []string{
@@ -140,7 +141,7 @@ func TestFailedWriteLeavesTheOldFile(t *testing.T) {
 func TestTreesAreOneCommandEach(t *testing.T) {
 	w := newWorld(t, host(t))
 	s := w.sandbox(t)
-	require.NoError(t, s.Ready(t.Context()))
+	require.NoError(t, s.Ready(t.Context(), modalclient.Queue{}))
 	source, there, back := t.TempDir(), filepath.Join(t.TempDir(), "a", "b"), filepath.Join(t.TempDir(), "back")
 	for i, name := range hostileNames {
 		path := filepath.Join(source, name)

@@ -49,6 +49,9 @@ func (s *Server) SandboxGetTaskId(_ context.Context, r *pb.SandboxGetTaskIdReque
 	if err != nil {
 		return nil, err
 	}
+	if outcome := sb.outcome(); s.full != nil && s.full() && outcome.GetStatus() == pb.GenericResult_GENERIC_STATUS_UNSPECIFIED {
+		return &pb.SandboxGetTaskIdResponse{}, nil
+	}
 	return pb.SandboxGetTaskIdResponse_builder{TaskId: &sb.taskID, TaskResult: sb.outcome()}.Build(), nil
 }
 

@@ -74,6 +74,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Hook sees every call before it runs. nil = none.
 	Hook Hook
+	// Full says whether sandboxes wait for a machine, as those of Modal do for a
+	// GPU. nil = never.
+	Full func() bool
 	// Spoil may interfere with what a call answers. nil = nothing does.
 	Spoil Spoil
 	// Clock is what the life of tokens is measured by. nil = time.Now.
@@ -89,6 +92,7 @@ type Server struct {
 	log      *slog.Logger
 	noLeases bool
 	hook     Hook
+	full     func() bool
 	spoil    Spoil
 	auth     *authority
 	store    *store
@@ -188,6 +192,7 @@ func New(cfg Config) (*Server, error) {
 		log:          cfg.Logger,
 		noLeases:     cfg.NoLeases,
 		hook:         cfg.Hook,
+		full:         cfg.Full,
 		spoil:        cfg.Spoil,
 		auth:         auth,
 		store:        st,
