@@ -44,7 +44,7 @@ type kindOfFault struct {
 // hasty is how long clients wait in these tests.
 var hasty = modalclient.Patience{
 	Answer: 1500 * time.Millisecond, Image: 1500 * time.Millisecond, Snapshot: time.Second,
-	Poll: time.Second, Outage: 2 * time.Second, Queue: time.Minute,
+	Poll: time.Second, Outage: 5 * time.Second, Queue: time.Minute,
 }
 
 // mostCalls is how many calls of one RPC an operation makes at most, however long
@@ -55,6 +55,10 @@ const mostCalls = 60
 // late for another reason, on a busy machine, is an error like the rest.
 const hurried = 400 * time.Millisecond
 
+// throttled is the deadline where an operation must have come as far as the fault
+// to tell of it.
+const throttled = 4 * time.Second
+
 var kindsOfFault = []kindOfFault{
 	{name: "fails once", survived: true, inflict: func(s *seertest.Server, rpc string) { s.Fail(rpc, unavailable(rpc), 1) }},
 	{name: "is refused once", inflict: func(s *seertest.Server, rpc string) { s.Fail(rpc, errors.New("injected into "+rpc), 1) }},
@@ -63,8 +67,8 @@ var kindsOfFault = []kindOfFault{
 	{name: "stalls once", unhurried: true, survived: true, inflict: func(s *seertest.Server, rpc string) { s.Stall(rpc, 1) }},
 	// A command may run as long as it likes, so that nothing is wrong with a wait for it.
 	{name: "stalls for ever", unhurried: true, but: []string{"TaskExecWait"}, inflict: func(s *seertest.Server, rpc string) { s.Stall(rpc, -1) }},
-	{name: "is away for ever", unhurried: true, quotes: true, inflict: func(s *seertest.Server, rpc string) { s.Fail(rpc, unavailable(rpc), -1) }},
-	{name: "is throttled for ever", deadline: hurried, quotes: true, inflict: func(s *seertest.Server, rpc string) {
+	{name: "is away for ever", long: true, unhurried: true, quotes: true, inflict: func(s *seertest.Server, rpc string) { s.Fail(rpc, unavailable(rpc), -1) }},
+	{name: "is throttled for ever", deadline: throttled, quotes: true, inflict: func(s *seertest.Server, rpc string) {
 		s.Fail(rpc, status.Error(codes.ResourceExhausted, "injected into "+rpc), -1)
 	}},
 	{name: "refuses tokens", unhurried: true, quotes: true, inflict: func(s *seertest.Server, rpc string) {
@@ -108,7 +112,7 @@ func TestEveryFaultOfEveryRPC(t *testing.T) {
 
 	// Most of the time is spent waiting, so they wait together.
 	var cases sync.WaitGroup
-	turns := make(chan struct{}, 48)
+	turns := make(chan struct{}, 96)
 	for _, kind := range kindsOfFault {
 		if kind.long && !longtest.Wanted() {
 			continue
@@ -257,7 +261,7 @@ func (l *life) try(name string, do func(ctx context.Context) error) bool {
 		assert.NoError(l.t, err, name)
 	} else if err != nil {
 		assert.True(l.t, saysWhy(err, l.rpc), "%s: %v", name, err)
-		if l.kind.quotes {
+		if l.kind.quotes && count(calls, l.rpc) > 0 {
 			assert.ErrorContains(l.t, err, "injected into "+l.rpc, name)
 		}
 	}
@@ -386,4 +390,43 @@ func saysWhy(err error, rpc string) bool {
 		}
 	}
 	return strings.Contains(err.Error(), "injected into "+rpc)
+}
+
+// TestStartSaysThatItIsQueued lets a sandbox wait for a GPU that never comes.
+func TestStartSaysThatItIsQueued(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.server.Queue(true)
+	var said []string
+	_, err := seer.NewSandbox(seer.SandboxConfig{GPU: "H100"}, seer.WithBackend(m.server.Backend()),
+		seer.WithQueueTimeout(400*time.Millisecond),
+		seer.WithProgress(func(e seer.Event) { said = append(said, e.Text) })).Start(within(t, patience))
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "queued for 400ms, no H100 yet")
+	assert.Contains(t, strings.Join(said, "\n"), "no H100 yet")
+	assert.Empty(t, m.server.Sandboxes(), "nothing is left")
+
+	m.server.Queue(false)
+	sandbox, err := seer.NewSandbox(seer.SandboxConfig{GPU: "H100"}, seer.WithBackend(m.server.Backend())).Start(within(t, patience))
+	require.NoError(t, err)
+	terminate(t, sandbox)
+}
+
+// TestLimitsAreToldInEvents throttles the first calls of Start until its caller has enough.
+func TestLimitsAreToldInEvents(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.server.Fail("AppGetOrCreate", status.Error(codes.ResourceExhausted, "too many apps today"), -1)
+	ctx, cancel := context.WithCancel(within(t, patience))
+	defer cancel()
+	var said []string
+	_, err := seer.NewSandbox(seer.SandboxConfig{}, seer.WithBackend(m.server.Backend()), seer.WithProgress(func(e seer.Event) {
+		if strings.Contains(e.Text, "too many apps today") {
+			said = append(said, e.Text)
+			cancel()
+		}
+	})).Start(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorContains(t, err, "too many apps today")
+	assert.NotEmpty(t, said)
 }

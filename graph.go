@@ -26,13 +26,15 @@ func runSteps(ctx context.Context, events *reporter, steps []step) error {
 		done[s.name] = make(chan struct{})
 	}
 	group, ctx := errgroup.WithContext(ctx)
+	left := make(chan error, len(steps)) // those that have not begun; whoever runs knows better why it ends
 	for _, s := range steps {
 		group.Go(func() error {
 			for _, need := range s.needs {
 				select {
 				case <-done[need]:
 				case <-ctx.Done():
-					return &StartError{Step: s.name, Err: context.Cause(ctx)}
+					left <- &StartError{Step: s.name, Err: context.Cause(ctx)}
+					return nil
 				}
 			}
 			began := time.Now()
@@ -48,5 +50,8 @@ func runSteps(ctx context.Context, events *reporter, steps []step) error {
 			return nil
 		})
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil || len(left) == 0 {
+		return err
+	}
+	return <-left
 }

@@ -145,7 +145,7 @@ func TestARestartKeepsSnapshotsAndVolumes(t *testing.T) {
 		Volumes: []modalclient.Mount{{Volume: volume, Path: "/data"}},
 	})
 	require.NoError(t, err)
-	require.NoError(t, writer.Ready(t.Context()))
+	require.NoError(t, writer.Ready(t.Context(), modalclient.Queue{}))
 
 	sandbox := startOn(t, first, seer.SandboxConfig{})
 	require.NoError(t, sandbox.WriteFile(t.Context(), "/workspace/note", []byte("saved")))

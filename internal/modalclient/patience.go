@@ -232,7 +232,9 @@ func (o *outage) failed(ctx context.Context, err error) error {
 		return &spentError{statusOf(err)}
 	}
 	o.made = o.made || !limited(err)
-	o.words = plain(statusOf(err).Message())
+	if code := statusOf(err).Code(); silent(err) || code != codes.DeadlineExceeded && code != codes.Canceled { // else it is only late
+		o.words = plain(statusOf(err).Message())
+	}
 	o.tell(ctx)
 	pause := jitter(o.delay)
 	o.delay = min(2*o.delay, slowest)

@@ -26,7 +26,7 @@ const maxArguments = 6 << 20
 const pointerSize = 8 // which each of them counts as well
 
 const (
-	killBound = 15 * time.Second
+	killBound = 15 * time.Second // or three answers, if that is less
 	killTries = 3
 	goneSoon  = 500 * time.Millisecond // for the server to see that a command was killed
 	// A start under way when its caller gives up may take this much longer.
@@ -90,6 +90,7 @@ type Process struct {
 	cut     chan struct{} // closed when the command is cut off and killed
 	killed  atomic.Bool
 	result  atomic.Pointer[ending] // once known
+	words   atomic.Pointer[string] // of the server, about the last call that failed and has not succeeded since
 }
 
 // ending is how a command ended.
@@ -211,9 +212,9 @@ func (p *Process) start(ctx context.Context, spec ExecSpec, args []string) error
 	message := request.Build()
 	// The way to the router is found here, where nothing can have been started
 	// yet, or, if that fails, at the first attempt.
-	_, _, _ = p.task.access(ctx, "")
+	_, _, err := p.task.access(ctx, "")
 	if ctx.Err() != nil {
-		return fmt.Errorf("exec: %w", context.Cause(ctx))
+		return fmt.Errorf("exec: %w", withWords(context.Cause(ctx), err))
 	}
 	// A start that was cut off might happen all the same, when nobody is left
 	// to kill what it started: so it gets a little longer than its caller.
@@ -222,7 +223,7 @@ func (p *Process) start(ctx context.Context, spec ExecSpec, args []string) error
 	defer context.AfterFunc(ctx, func() {
 		time.AfterFunc(startGrace, func() { cancel(context.Cause(ctx)) })
 	})()
-	err := p.attempt("exec").do(graceCtx, func(ctx context.Context, router pb.TaskCommandRouterClient) error {
+	err = p.attempt("exec").do(graceCtx, func(ctx context.Context, router pb.TaskCommandRouterClient) error {
 		_, err := router.TaskExecStart(ctx, message)
 		return err
 	})
@@ -356,7 +357,11 @@ func (p *Process) settle() error {
 	case <-p.cut:
 	case <-p.sandbox.life.Done():
 	}
-	return fmt.Errorf("wait for command: %w", context.Cause(p.life))
+	cause := context.Cause(p.life)
+	if words := p.words.Load(); words != nil && *words != "" {
+		cause = &waitedError{cause: cause, words: *words}
+	}
+	return fmt.Errorf("wait for command: %w", cause)
 }
 
 // Kill ends the command and everything that it started, and returns when none
@@ -370,7 +375,7 @@ func (p *Process) Kill(ctx context.Context) error {
 }
 
 func (p *Process) killBounded() error {
-	ctx, cancel := context.WithTimeout(p.sandbox.life, killBound)
+	ctx, cancel := context.WithTimeout(p.sandbox.life, min(killBound, silentTries*p.sandbox.client.patience.Answer))
 	defer cancel()
 	return p.kill(ctx)
 }
@@ -406,7 +411,11 @@ func (p *Process) gone(ctx context.Context) bool {
 	return err == nil || soon.Err() == nil
 }
 
-func (p *Process) attempt(op string) *attempts { return p.sandbox.attempts(p.task, op) }
+func (p *Process) attempt(op string) *attempts {
+	a := p.sandbox.attempts(p.task, op)
+	a.hear = func(words string) { p.words.Store(&words) }
+	return a
+}
 
 func (p *Process) streams(spec ExecSpec) {
 	p.Stdout, p.Stderr = strings.NewReader(""), strings.NewReader("")

@@ -183,6 +183,8 @@ type attempts struct {
 	quiet int    // tries in a row without an answer
 	words string // the server's, of the last failure
 	tries int    // without an answer that are enough; 0 = the usual number
+
+	hear func(words string) // nil, or told of words
 }
 
 func (s *Sandbox) attempts(t *task, op string) *attempts {
@@ -197,6 +199,9 @@ func (a *attempts) do(ctx context.Context, call func(context.Context, pb.TaskCom
 			err = call(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token), stub)
 		}
 		if err == nil {
+			if a.words != "" {
+				a.progress()
+			}
 			return nil
 		}
 		if err := a.failed(ctx, token, err); err != nil {
@@ -207,7 +212,8 @@ func (a *attempts) do(ctx context.Context, call func(context.Context, pb.TaskCom
 
 // progress forgets earlier failures.
 func (a *attempts) progress() {
-	a.stale, a.since, a.delay, a.quiet, a.words = "", time.Time{}, 0, 0, ""
+	a.stale, a.since, a.delay, a.quiet = "", time.Time{}, 0, 0
+	a.say("")
 }
 
 // failed waits for the next attempt, or returns why there should be none.
@@ -229,7 +235,9 @@ func (a *attempts) failed(ctx context.Context, token string, err error) error {
 	if !transient(err) && !gone(err) || limited(err) && hopeless.MatchString(err.Error()) || errors.As(err, &spent) {
 		return failure(ctx, a.op, err)
 	}
-	a.words = plain(st.Message())
+	if code := st.Code(); silent(err) || code != codes.DeadlineExceeded && code != codes.Canceled { // else it is only late
+		a.say(plain(st.Message()))
+	}
 	if a.since.IsZero() {
 		a.since, a.delay = time.Now(), firstRetry
 		if !gone(err) && !silent(err) { // a brief loss is no reason to ask about the sandbox
@@ -272,6 +280,13 @@ func (a *attempts) pause(ctx context.Context, slowest time.Duration) error {
 		return a.given(err)
 	}
 	return nil
+}
+
+func (a *attempts) say(words string) {
+	if a.hear != nil && words != a.words {
+		a.hear(words)
+	}
+	a.words = words
 }
 
 // given is the error for a caller who has given up.

@@ -189,6 +189,7 @@ func (o *output) open() error {
 // input writes to a command. Every write returns once the server has it.
 type input struct {
 	process *Process
+	prompt  bool // the command reads all that comes
 
 	mu     sync.Mutex
 	offset uint64
@@ -261,8 +262,11 @@ func (in *input) send(data []byte, eof bool) error {
 		err = attempt.do(p.life, func(ctx context.Context, router pb.TaskCommandRouterClient) error {
 			patience := p.sandbox.client.patience.Poll
 			fits := in.offset+uint64(len(data)) <= pipeSize // also into one that nobody reads
-			if fits {
+			switch {
+			case fits:
 				patience = p.sandbox.client.patience.Answer
+			case in.prompt:
+				patience = p.sandbox.client.patience.Image
 			}
 			tryCtx, cancel := context.WithTimeout(ctx, patience)
 			defer cancel()
@@ -271,7 +275,7 @@ func (in *input) send(data []byte, eof bool) error {
 			case gone(err):
 				unread = true // the command has ended; Wait says how
 				return nil
-			case err != nil && tryCtx.Err() != nil && ctx.Err() == nil && fits:
+			case err != nil && tryCtx.Err() != nil && ctx.Err() == nil && (fits || in.prompt):
 				return noAnswer("TaskExecStdinWrite", patience)
 			case err != nil && tryCtx.Err() != nil && ctx.Err() == nil:
 				return nil // the command does not read
@@ -279,7 +283,9 @@ func (in *input) send(data []byte, eof bool) error {
 			taken = err == nil
 			return err
 		})
-		attempt.progress()
+		if err == nil {
+			attempt.progress()
+		}
 	}
 	if err != nil && p.result.Load() == nil {
 		return err

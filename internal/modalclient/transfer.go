@@ -102,6 +102,7 @@ func (s *Sandbox) run(ctx context.Context, spec ExecSpec, stdin io.Reader, stdou
 		} // else Wait reports what matters
 	})
 	if stdin != nil {
+		p.input.prompt = true
 		streams.Go(func() {
 			if err := p.input.feed(stdin); err != nil {
 				cancel(err)
