@@ -153,14 +153,14 @@ func WithNews(ctx context.Context, report func(text string)) context.Context {
 
 // tell says what a call has waited for since some time: to who asked for news,
 // or else to the log, without the server's words, which may quote a request.
-func tell(ctx context.Context, log *slog.Logger, since time.Time, what, words string) {
+func tell(ctx context.Context, logger *slog.Logger, since time.Time, what, words string) {
 	waited := time.Since(since).Round(time.Second)
 	report, asked := ctx.Value(newsKey{}).(func(string))
 	switch {
 	case report != nil:
 		report(fmt.Sprintf("%s: waiting for %s; the server says: %s", what, waited, strings.TrimSpace(words)))
 	case !asked:
-		log.WarnContext(ctx, "waiting for the server", "call", what, "for", waited)
+		logger.WarnContext(ctx, "waiting for the server", "call", what, "for", waited)
 	}
 }
 
