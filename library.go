@@ -1,6 +1,7 @@
 package seer
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -8,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/ajobi-uhc/seer-go/internal/plainfile"
 )
 
 // Library is a Python package that an agent imports. [Service.Library] gives
@@ -30,7 +33,7 @@ const initFile = "__init__.py"
 // LibraryFromFile makes a library of one Python file: "tools.py" is imported
 // as tools. Its docstring becomes Docs.
 func LibraryFromFile(path string) (Library, error) {
-	source, err := os.ReadFile(path)
+	source, err := plainfile.Read(context.Background(), path)
 	if err != nil {
 		return Library{}, fmt.Errorf("read library: %w", err)
 	}
@@ -113,7 +116,7 @@ func readTree(dir string) (map[string]string, error) {
 		case !entry.Type().IsRegular():
 			return nil
 		}
-		data, err := root.ReadFile(name)
+		data, err := plainfile.ReadIn(context.Background(), root, name)
 		files[name] = string(data)
 		return err
 	})

@@ -50,7 +50,7 @@ func NewLocalNotebookSession(ctx context.Context, workspace *Workspace, opts *Lo
 	if err != nil {
 		return nil, fmt.Errorf("start local notebook session: %w", err)
 	}
-	file, err := openNotebook(o.NotebookOptions)
+	file, err := openNotebook(ctx, o.NotebookOptions)
 	if err != nil {
 		return nil, fmt.Errorf("start local notebook session: %w", err)
 	}

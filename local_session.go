@@ -18,6 +18,7 @@ import (
 	"github.com/ajobi-uhc/seer-go/internal/guard"
 	"github.com/ajobi-uhc/seer-go/internal/isolation"
 	"github.com/ajobi-uhc/seer-go/internal/mcpserver"
+	"github.com/ajobi-uhc/seer-go/internal/plainfile"
 )
 
 // LocalOptions adjusts [NewLocalSession].
@@ -339,7 +340,7 @@ func (t localTools) ReadFile(_ context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	file, err := root.OpenFile(inside, os.O_RDONLY|openNonBlocking, 0)
+	file, err := root.OpenFile(inside, os.O_RDONLY|plainfile.NonBlocking, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -356,7 +357,7 @@ func (t localTools) ReadFile(_ context.Context, name string) ([]byte, error) {
 // writeRegular writes a file, and nothing that only looks like one: a named pipe
 // would be waited for.
 func writeRegular(root *os.Root, inside, name string, data []byte) error {
-	file, err := root.OpenFile(inside, os.O_WRONLY|os.O_CREATE|openNonBlocking, 0o644)
+	file, err := root.OpenFile(inside, os.O_WRONLY|os.O_CREATE|plainfile.NonBlocking, 0o644)
 	if err != nil {
 		return err
 	}

@@ -9,11 +9,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
 	"slices"
 	"sync"
 
 	"github.com/ajobi-uhc/seer-go/internal/jupyter"
+	"github.com/ajobi-uhc/seer-go/internal/plainfile"
 )
 
 var (
@@ -139,7 +139,7 @@ func (n *notebook) Exec(ctx context.Context, code string) (*Result, error) {
 
 // ExecFile runs a Python file of this machine in a new cell.
 func (n *notebook) ExecFile(ctx context.Context, path string) (*Result, error) {
-	code, err := os.ReadFile(path)
+	code, err := plainfile.Read(ctx, path)
 	if err != nil {
 		return nil, fmt.Errorf("run file: %w", err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ajobi-uhc/seer-go/internal/jupyter"
 	"github.com/ajobi-uhc/seer-go/internal/modalclient"
+	"github.com/ajobi-uhc/seer-go/internal/plainfile"
 )
 
 // NotebookOptions adjusts [NewNotebookSession].
@@ -24,10 +25,11 @@ type NotebookOptions struct {
 	// OutputDir is the directory of this machine where the notebook grows
 	// while the agent works. "" means "outputs".
 	OutputDir string
-	// Resume is a notebook of this machine to go on with: its cells are run
+	// Resume is a notebook of this machine to go on with, a regular file of at
+	// most 256 MiB, whose links stay in its directory: its cells are run
 	// again, and it grows further where it is. Name and OutputDir are its.
 	Resume string
-	// Fork is a notebook of this machine to begin with a copy of, whose cells
+	// Fork is a notebook of this machine, as Resume may be one, to begin with a copy of, whose cells
 	// are run again. The original stays as it is.
 	Fork string
 	// OnOutput is called for everything that cells show, when they show it,
@@ -57,12 +59,12 @@ type notebookFile struct {
 }
 
 // openNotebook reads or makes the notebook that the options ask for.
-func openNotebook(opts NotebookOptions) (notebookFile, error) {
+func openNotebook(ctx context.Context, opts NotebookOptions) (notebookFile, error) {
 	if opts.Resume != "" {
 		if opts.Fork != "" || opts.Name != "" || opts.OutputDir != "" {
 			return notebookFile{}, errors.New("resume notebook: Name, OutputDir and Fork are for other notebooks; leave them empty")
 		}
-		doc, err := readNotebook(opts.Resume)
+		doc, err := readNotebook(ctx, opts.Resume)
 		return notebookFile{doc: doc, name: filepath.Base(opts.Resume), path: opts.Resume, old: true, resumed: true}, err
 	}
 	setDefault(&opts.OutputDir, "outputs")
@@ -76,7 +78,7 @@ func openNotebook(opts NotebookOptions) (notebookFile, error) {
 	file.path = filepath.Join(opts.OutputDir, file.name)
 	var err error
 	if opts.Fork != "" {
-		file.doc, err = readNotebook(opts.Fork)
+		file.doc, err = readNotebook(ctx, opts.Fork)
 	} else {
 		file.doc, err = jupyter.NewNotebook(jupyter.KernelSpec{})
 	}
@@ -86,8 +88,8 @@ func openNotebook(opts NotebookOptions) (notebookFile, error) {
 	return file, file.create()
 }
 
-func readNotebook(path string) (*jupyter.Notebook, error) {
-	data, err := os.ReadFile(path)
+func readNotebook(ctx context.Context, path string) (*jupyter.Notebook, error) {
+	data, err := plainfile.Read(ctx, path)
 	if err != nil {
 		return nil, fmt.Errorf("open notebook: %w", err)
 	}

@@ -36,7 +36,7 @@ func NewNotebookSession(ctx context.Context, sandbox *Sandbox, workspace *Worksp
 	if opts == nil {
 		opts = &NotebookOptions{}
 	}
-	file, err := openNotebook(*opts)
+	file, err := openNotebook(ctx, *opts)
 	if err != nil {
 		return nil, fmt.Errorf("start session: %w", err)
 	}

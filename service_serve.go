@@ -4,12 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/ajobi-uhc/seer-go/internal/plainfile"
 	"github.com/ajobi-uhc/seer-go/internal/rpc"
 )
 
@@ -55,7 +55,7 @@ func (s *ScopedSandbox) Serve(ctx context.Context, interfaceFile string, opts *S
 	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("serve %s: %w", interfaceFile, err)
 	}
-	source, err := os.ReadFile(interfaceFile)
+	source, err := plainfile.Read(ctx, interfaceFile)
 	if err != nil {
 		return nil, fmt.Errorf("serve: %w", err)
 	}
