@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -54,6 +55,19 @@ func (f *functionServer) serviceToken(name string) string {
 	mac := hmac.New(sha256.New, []byte(f.controlToken()))
 	fmt.Fprintf(mac, "seer service %s", name)
 	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// allows tells whether a request shows the token of the service that it calls.
+func (f *functionServer) allows(r *http.Request) bool {
+	name, found := strings.CutPrefix(r.URL.Path, "/s/")
+	name, _, _ = strings.Cut(name, "/")
+	return found && f.controlToken() != "" && showsToken(r, f.serviceToken(name))
+}
+
+// showsToken tells whether a request has this bearer token.
+func showsToken(r *http.Request, token string) bool {
+	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.EqualFold(scheme, "Bearer") && hmac.Equal([]byte(strings.TrimSpace(given)), []byte(token))
 }
 
 // idleCallers is how many connections are kept for callers to come.
@@ -140,11 +154,13 @@ func (s *ScopedSandbox) wayToFunctions(ctx context.Context, remote *modalclient.
 		return way, nil
 	}
 	way.listen = "127.0.0.1"
-	way.relay, err = openRelay(ctx, s.opts.logger, func(ctx context.Context) (net.Conn, error) { return s.dialInside(ctx, remote, port) })
+	dial := func(ctx context.Context) (net.Conn, error) { return s.dialInside(ctx, remote, port) }
+	way.relay, err = openRelay(ctx, s.opts.logger, way.allows, dial)
 	if err != nil {
 		return nil, fmt.Errorf("relay port %d: %w", port, err)
 	}
 	way.url = way.relay.url
+	transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return way.relay.connect(ctx) }
 	return way, nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ajobi-uhc/seer-go/internal/crowd"
 	"github.com/ajobi-uhc/seer-go/internal/rpc"
 )
 
@@ -27,10 +28,17 @@ type serviceProxy struct {
 	server    *http.Server
 	transport *http.Transport
 	logger    *slog.Logger
+	clients   *crowd.Crowd
 	serving   sync.WaitGroup
 
 	mu      sync.Mutex
-	targets map[string]*url.URL // by the name of the variable that holds the address
+	targets map[string]serviceTarget // by the name of the variable that holds the address
+}
+
+// serviceTarget is a service and what its callers show.
+type serviceTarget struct {
+	url   *url.URL
+	token string // "" = unknown here: the service alone asks for it
 }
 
 func openServiceProxy(ctx context.Context, logger *slog.Logger) (*serviceProxy, error) {
@@ -43,15 +51,15 @@ func openServiceProxy(ctx context.Context, logger *slog.Logger) (*serviceProxy, 
 		listener:  listener,
 		transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: idleCallers, IdleConnTimeout: time.Minute},
 		logger:    logger,
-		targets:   map[string]*url.URL{},
+		clients:   crowd.New(crowd.Fitting(maxRelayed, 16), crowd.Fitting(crowd.MaxStrangers, 16), nil),
+		targets:   map[string]serviceTarget{},
 	}
-	complaints := slog.NewLogLogger(logger.Handler(), slog.LevelDebug)
-	p.server = &http.Server{
-		Handler: http.HandlerFunc(p.serve), ErrorLog: complaints, ReadHeaderTimeout: time.Minute,
-		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
-	}
+	p.server = crowd.HTTPServer(http.HandlerFunc(p.serve))
+	p.server.ErrorLog = slog.NewLogLogger(logger.Handler(), slog.LevelDebug)
+	p.server.BaseContext = func(net.Listener) context.Context { return context.WithoutCancel(ctx) }
+	crowded := crowd.Listen(context.WithoutCancel(ctx), listener, p.clients)
 	p.serving.Go(func() {
-		if err := p.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := p.server.Serve(crowded); !errors.Is(err, http.ErrServerClosed) {
 			p.logger.Error("serve the services of a session", "error", err)
 		}
 	})
@@ -77,7 +85,7 @@ func (p *serviceProxy) open(variables map[string]string, host string) (map[strin
 		if err != nil || target.Host == "" {
 			return nil, fmt.Errorf("open the service of %s: %q is no URL", name, variables[name])
 		}
-		p.targets[name] = target
+		p.targets[name] = serviceTarget{target, variables[rpc.TokenVariable(name)]}
 		inside[name] = "http://" + host + "/" + name
 	}
 	return inside, nil
@@ -86,20 +94,26 @@ func (p *serviceProxy) open(variables map[string]string, host string) (map[strin
 func (p *serviceProxy) serve(w http.ResponseWriter, r *http.Request) {
 	name, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	p.mu.Lock()
-	target := p.targets[name]
+	target, found := p.targets[name]
 	p.mu.Unlock()
-	if target == nil || path.Clean(r.URL.Path) != r.URL.Path {
-		http.NotFound(w, r)
+	if !found || path.Clean(r.URL.Path) != r.URL.Path {
+		crowd.Refuse(w, "404 page not found", http.StatusNotFound)
 		return
 	}
+	if target.token != "" && !showsToken(r, target.token) {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		crowd.Refuse(w, "token missing or wrong", http.StatusUnauthorized)
+		return
+	}
+	p.clients.Know(r.RemoteAddr)
 	forward := httputil.ReverseProxy{
 		Transport: p.transport,
 		ErrorLog:  p.server.ErrorLog,
 		Rewrite: func(out *httputil.ProxyRequest) {
 			out.Out.URL.Path, out.Out.URL.RawPath = "/"+rest, ""
-			out.SetURL(target)
+			out.SetURL(target.url)
 			if rest == "" {
-				out.Out.URL.Path = target.Path
+				out.Out.URL.Path = target.url.Path
 			}
 		},
 	}

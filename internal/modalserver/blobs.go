@@ -13,6 +13,8 @@ import (
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/ajobi-uhc/seer-go/internal/crowd"
 )
 
 const (
@@ -26,7 +28,7 @@ type blobBook struct {
 	mu       sync.Mutex
 	url      string           // of the HTTP server; "" = not needed yet
 	server   *http.Server     // nil = not needed yet
-	clients  *crowd           // of server
+	clients  *crowd.Crowd     // of server
 	expected map[string]int64 // size by ID, until it is uploaded
 	content  map[string][]byte
 	size     int64 // of all of them, expected ones too
@@ -76,9 +78,9 @@ func (s *Server) serveBlobsLocked() error {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT "+blobPath+"{id}", s.putBlob)
-	server := httpServer(mux)
-	b.clients = newCrowd(fitting(maxStrangers, 8), fitting(maxStrangers, 8), nil)
-	listener = newCrowdedListener(s.ctx, listener, b.clients)
+	server := crowd.HTTPServer(mux)
+	b.clients = crowd.New(crowd.Fitting(crowd.MaxStrangers, 8), crowd.Fitting(crowd.MaxStrangers, 8), nil)
+	listener = crowd.Listen(s.ctx, listener, b.clients)
 	if !s.begin(func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			s.log.WarnContext(s.ctx, "blob server stopped", "error", err)
@@ -92,11 +94,6 @@ func (s *Server) serveBlobsLocked() error {
 	return nil
 }
 
-// httpServer is a server that bounds what it hears before it knows from whom.
-func httpServer(handler http.Handler) *http.Server {
-	return &http.Server{Handler: handler, ReadHeaderTimeout: strangerTime, MaxHeaderBytes: maxHeader}
-}
-
 // putBlob takes a blob's content, once.
 func (s *Server) putBlob(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
@@ -106,7 +103,7 @@ func (s *Server) putBlob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	b := s.blobs
-	b.clients.know(r.RemoteAddr)
+	b.clients.Know(r.RemoteAddr)
 	b.mu.Lock()
 	size, known := b.expected[id]
 	b.mu.Unlock()

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
+
+	"github.com/ajobi-uhc/seer-go/internal/crowd"
 )
 
 const (
@@ -69,9 +71,9 @@ func (s *Server) connectProxyOf(sb *sandbox) (*connectProxy, error) {
 			r.Out.Host = r.In.Host
 		},
 	}
-	clients := newCrowd(fitting(maxTunnelledEach, 16), fitting(maxStrangers, 8), s.tunnelled)
-	listener = newCrowdedListener(s.ctx, listener, clients)
-	server := httpServer(s.auth.onlyConnected(sb.id, clients, forward))
+	clients := crowd.New(crowd.Fitting(maxTunnelledEach, 16), crowd.Fitting(crowd.MaxStrangers, 8), s.tunnelled)
+	listener = crowd.Listen(s.ctx, listener, clients)
+	server := crowd.HTTPServer(s.auth.onlyConnected(sb.id, clients, forward))
 	started := s.begin(func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			s.log.WarnContext(s.ctx, "connect proxy stopped", "sandbox", sb.id, "error", err)
@@ -94,7 +96,7 @@ func (p *connectProxy) close() {
 
 // onlyConnected passes on requests with a token for the sandbox, in a header, a
 // query parameter or a cookie, and without it.
-func (a *authority) onlyConnected(sandboxID string, clients *crowd, next http.Handler) http.Handler {
+func (a *authority) onlyConnected(sandboxID string, clients *crowd.Crowd, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		query := r.URL.Query()
@@ -116,7 +118,7 @@ func (a *authority) onlyConnected(sandboxID string, clients *crowd, next http.Ha
 			http.Error(w, "a valid connect token is needed", http.StatusUnauthorized)
 			return
 		}
-		clients.know(r.RemoteAddr)
+		clients.Know(r.RemoteAddr)
 		r.Header.Set(connectUserHeader, user)
 		next.ServeHTTP(w, r)
 	})

@@ -132,7 +132,7 @@ func (s *Server) admitCaller(ctx context.Context, call *tap.Info) (context.Conte
 		return nil, err
 	}
 	if from, ok := peer.FromContext(ctx); ok {
-		s.clients.know(from.Addr.String())
+		s.clients.Know(from.Addr.String())
 	}
 	return ctx, nil
 }

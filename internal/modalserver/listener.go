@@ -12,6 +12,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/ajobi-uhc/seer-go/internal/crowd"
 )
 
 const (
@@ -160,14 +162,7 @@ func (c *prefixedConn) Read(p []byte) (int, error) {
 }
 
 // CloseWrite ends the sending half, so that a relay can pass on an end of file.
-func (c *prefixedConn) CloseWrite() error { return closeWrite(c.Conn) }
-
-func closeWrite(conn net.Conn) error {
-	if half, ok := conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return conn.Close()
-}
+func (c *prefixedConn) CloseWrite() error { return crowd.CloseWrite(c.Conn) }
 
 // selfSigned makes a certificate for the hosts that the server is known by, with
 // or without their ports.

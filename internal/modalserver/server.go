@@ -25,6 +25,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
+	"github.com/ajobi-uhc/seer-go/internal/crowd"
 	"github.com/ajobi-uhc/seer-go/internal/runtime"
 )
 
@@ -32,6 +33,10 @@ const (
 	maxMessage   = 100 << 20 // bytes; the clients' own limit
 	streamWindow = 8 << 20   // bytes in flight per stream
 	maxStreams   = 4096      // calls at once on one connection
+
+	maxClients       = 4096  // connections that have shown a token
+	maxTunnelled     = 16384 // through the tunnels of all sandboxes
+	maxTunnelledEach = 512   // through those of one
 )
 
 // Config says what a Server runs on.
@@ -113,9 +118,9 @@ type Server struct {
 	playGPUs   bool
 	tls        *tls.Config
 	listener   *sniffingListener
-	clients    *crowd   // connections to listener
-	tunnelled  *crowd   // and through all tunnels
-	tunnelAt   sync.Map // *tunnel by the address that it listens on
+	clients    *crowd.Crowd // connections to listener
+	tunnelled  *crowd.Crowd // and through all tunnels
+	tunnelAt   sync.Map     // *tunnel by the address that it listens on
 	grpc       *grpc.Server
 
 	ctx      context.Context // ends when Close begins
@@ -209,8 +214,8 @@ func New(cfg Config) (*Server, error) {
 		address:      listener.Addr().String(),
 		advertised:   cfg.AdvertisedHost,
 		tunnelHost:   cfg.TunnelHost,
-		clients:      newCrowd(fitting(maxClients, 4), fitting(maxStrangers, 8), nil),
-		tunnelled:    newCrowd(fitting(maxTunnelled, 8), 0, nil),
+		clients:      crowd.New(crowd.Fitting(maxClients, 4), crowd.Fitting(crowd.MaxStrangers, 8), nil),
+		tunnelled:    crowd.New(crowd.Fitting(maxTunnelled, 8), 0, nil),
 		playGPUs:     cfg.PlayGPUs,
 		tls:          tlsConfig,
 		ctx:          ctx,
@@ -220,7 +225,7 @@ func New(cfg Config) (*Server, error) {
 		sandboxNames: map[string]*sandbox{},
 		ephemeral:    map[string]time.Time{},
 	}
-	s.listener = newSniffingListener(newCrowdedListener(ctx, listener, s.clients), tlsConfig)
+	s.listener = newSniffingListener(crowd.Listen(ctx, listener, s.clients), tlsConfig)
 	for _, name := range cfg.Proxies {
 		s.proxies[name] = newID("pr-")
 	}
@@ -232,9 +237,9 @@ func New(cfg Config) (*Server, error) {
 		grpc.WaitForHandlers(true),
 		// Before a call has shown its token, little of it is read.
 		grpc.InTapHandle(s.admitCaller),
-		grpc.MaxHeaderListSize(maxHeader),
+		grpc.MaxHeaderListSize(crowd.MaxHeader),
 		grpc.MaxConcurrentStreams(maxStreams),
-		grpc.ConnectionTimeout(strangerTime),
+		grpc.ConnectionTimeout(crowd.StrangerTime),
 		// Clients ping every 30 s even when they have no call open.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.ChainUnaryInterceptor(s.interceptUnary),

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/ajobi-uhc/seer-go/internal/crowd"
 	"github.com/ajobi-uhc/seer-go/internal/runtime"
 )
 
@@ -35,16 +36,16 @@ type tunnel struct {
 	port    uint32 // in the sandbox
 	spec    *pb.PortSpec
 	tls     *tls.Config
-	secure  *crowdedListener // understands TLS
-	raw     *crowdedListener // nil = none
-	ctx     context.Context  // ends with the tunnel
+	secure  *crowd.Listener // understands TLS
+	raw     *crowd.Listener // nil = none
+	ctx     context.Context // ends with the tunnel
 	cancel  context.CancelFunc
 	closing sync.Once
 }
 
 // openTunnels listens for every open port of a sandbox.
 func (s *Server) openTunnels(sb *sandbox) ([]*tunnel, error) {
-	clients := newCrowd(fitting(maxTunnelledEach, 16), 0, s.tunnelled)
+	clients := crowd.New(crowd.Fitting(maxTunnelledEach, 16), 0, s.tunnelled)
 	var tunnels []*tunnel
 	for _, spec := range sb.definition.GetOpenPorts().GetPorts() {
 		t, err := s.openTunnel(spec, clients)
@@ -57,7 +58,7 @@ func (s *Server) openTunnels(sb *sandbox) ([]*tunnel, error) {
 	return tunnels, nil
 }
 
-func (s *Server) openTunnel(spec *pb.PortSpec, clients *crowd) (*tunnel, error) {
+func (s *Server) openTunnel(spec *pb.PortSpec, clients *crowd.Crowd) (*tunnel, error) {
 	cfg := s.tls.Clone()
 	cfg.NextProtos = []string{"http/1.1"}
 	if spec.GetTunnelType() == pb.TunnelType_TUNNEL_TYPE_H2 {
@@ -69,14 +70,14 @@ func (s *Server) openTunnel(spec *pb.PortSpec, clients *crowd) (*tunnel, error) 
 	if err != nil {
 		return nil, err
 	}
-	t.secure = newCrowdedListener(t.ctx, secure, clients)
+	t.secure = crowd.Listen(t.ctx, secure, clients)
 	if spec.GetUnencrypted() {
 		raw, err := s.listenForTunnels()
 		if err != nil {
 			t.close()
 			return nil, err
 		}
-		t.raw = newCrowdedListener(t.ctx, raw, clients)
+		t.raw = crowd.Listen(t.ctx, raw, clients)
 	}
 	for _, l := range t.listeners() {
 		s.tunnelAt.Store(l.Addr().String(), t)
@@ -102,11 +103,11 @@ func (s *Server) isTunnel(address netip.AddrPort) bool {
 	return ok
 }
 
-func (t *tunnel) listeners() []*crowdedListener {
+func (t *tunnel) listeners() []*crowd.Listener {
 	if t.raw == nil {
-		return []*crowdedListener{t.secure}
+		return []*crowd.Listener{t.secure}
 	}
-	return []*crowdedListener{t.secure, t.raw}
+	return []*crowd.Listener{t.secure, t.raw}
 }
 
 func closeTunnels(tunnels []*tunnel) {
@@ -175,7 +176,7 @@ func pass(to, from net.Conn) {
 		_ = from.Close()
 		return
 	}
-	_ = closeWrite(to)
+	_ = crowd.CloseWrite(to)
 }
 
 // lastError remembers why reading ended.
@@ -259,7 +260,7 @@ func (c *aheadConn) Read(p []byte) (int, error) {
 }
 
 // CloseWrite ends the sending half.
-func (c *aheadConn) CloseWrite() error { return closeWrite(c.Conn) }
+func (c *aheadConn) CloseWrite() error { return crowd.CloseWrite(c.Conn) }
 
 // data tells clients where the tunnel is.
 func (t *tunnel) data(advertised string) (*pb.TunnelData, error) {

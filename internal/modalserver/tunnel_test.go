@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ajobi-uhc/seer-go/internal/crowd"
 	"github.com/ajobi-uhc/seer-go/internal/runtime/scripted"
 )
 
@@ -81,7 +82,7 @@ func TestTunnelsCarryTLSAndPlaintext(t *testing.T) {
 			defer func() { _ = conn.Close() }()
 			_, err = io.WriteString(conn, "hello")
 			require.NoError(t, err)
-			require.NoError(t, closeWrite(conn))
+			require.NoError(t, crowd.CloseWrite(conn))
 			got, err := io.ReadAll(conn)
 			require.NoError(t, err)
 			assert.Equal(t, "hello!", string(got))
@@ -135,7 +136,7 @@ func TestTunnelsOfServersThatSpeakFirst(t *testing.T) {
 		assert.Equal(t, "220 ready\n", line, name)
 		_, err = io.WriteString(conn, "hello")
 		require.NoError(t, err)
-		require.NoError(t, closeWrite(conn))
+		require.NoError(t, crowd.CloseWrite(conn))
 		rest, err := io.ReadAll(reader)
 		require.NoError(t, err)
 		assert.Equal(t, "heard hello\n", string(rest), name)
@@ -144,7 +145,7 @@ func TestTunnelsOfServersThatSpeakFirst(t *testing.T) {
 	secure := &tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // Whose certificate it is another test asks.
 	conn, err := secure.DialContext(t.Context(), "tcp", net.JoinHostPort(tunnels[2525].Host, strconv.Itoa(tunnels[2525].Port)))
 	require.NoError(t, err)
-	require.NoError(t, closeWrite(conn))
+	require.NoError(t, crowd.CloseWrite(conn))
 	all, err := io.ReadAll(conn)
 	require.NoError(t, err)
 	assert.Equal(t, "220 ready\nheard \n", string(all))

@@ -51,6 +51,12 @@ func IsServiceURL(variable string) bool {
 	return strings.HasPrefix(variable, "SEER_RPC_") && strings.HasSuffix(variable, "_URL")
 }
 
+// TokenVariable is the variable that holds the token for the service whose URL
+// another one holds.
+func TokenVariable(urlVariable string) string {
+	return strings.TrimSuffix(urlVariable, "_URL") + "_TOKEN"
+}
+
 func isASCII(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return r > '~' })
 }

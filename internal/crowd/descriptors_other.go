@@ -1,6 +1,6 @@
 //go:build !unix
 
-package modalserver
+package crowd
 
 import "math"
 
