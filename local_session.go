@@ -13,6 +13,8 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/ajobi-uhc/seer-go/internal/guard"
@@ -392,9 +394,24 @@ func (t localTools) ListFiles(_ context.Context, name string) ([]fs.FileInfo, er
 		return nil, err
 	}
 	defer root.Close()
-	entries, err := fs.ReadDir(root.FS(), filepath.ToSlash(inside))
+	dir, err := root.Open(inside)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	entries, err := dir.ReadDir(localEntries + 1)
+	if errors.Is(err, io.EOF) { // none
+		err = nil
+	}
+	if err == nil && len(entries) > localEntries {
+		err = &fs.PathError{Op: "list", Path: name, Err: fmt.Errorf("more than %d entries: %w", localEntries, ErrOutputLimit)}
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	return fileInfos(entries, err)
 }
+
+// localEntries are how many a directory may have that is listed for an agent.
+const localEntries = 25_000
 
 func (t localTools) Upload(context.Context, string, string) error {
 	return errors.New("upload: this session's files are on this machine already; send data instead")

@@ -2,6 +2,7 @@ package seer
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -122,85 +123,108 @@ func recordsOf(client *modalclient.Client) (records, error) {
 	return records{filepath.Join(home, "records", place)}, nil
 }
 
-// forgetRecord is for a sandbox that has ended. What it leaves is swept some day.
+// forgetRecord is for a sandbox that has ended.
 func forgetRecord(client *modalclient.Client, sandboxID string) {
 	if records, err := recordsOf(client); err == nil {
-		if path, err := records.path(sandboxID); err == nil {
-			_ = os.Remove(path)
-		}
+		records.forget(sandboxID)
 	}
 }
 
 var plainID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 
-func (r records) path(sandboxID string) (string, error) {
+func recordName(sandboxID string) (string, error) {
 	if !plainID.MatchString(sandboxID) {
 		return "", fmt.Errorf("sandbox %q has no ID that a file can be named for", sandboxID)
 	}
-	return filepath.Join(r.dir, sandboxID+".json"), nil
+	return sandboxID + ".json", nil
+}
+
+// open opens the directory and refuses one that another user may write to. What
+// is looked at is what is used from then on, whatever its name comes to mean.
+func (r records) open() (*os.Root, error) {
+	root, err := os.OpenRoot(r.dir)
+	if err != nil {
+		return nil, err
+	}
+	info, err := root.Stat(".")
+	if err == nil && !ownAlone(info) {
+		err = fmt.Errorf("%s belongs to another user, or others may write to it", r.dir)
+	}
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return root, nil
 }
 
 func (r records) save(sandboxID string, content record) error {
-	path, err := r.path(sandboxID)
+	name, err := recordName(sandboxID)
 	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(r.dir, 0o700); err != nil {
-		return err
-	}
-	if err := r.checkOwner(); err != nil {
 		return err
 	}
 	data, err := json.Marshal(content)
 	if err != nil {
 		return fmt.Errorf("describe sandbox: %w", err)
 	}
-	file, err := os.CreateTemp(r.dir, "new-") // readable by this user alone
+	if err := os.MkdirAll(r.dir, 0o700); err != nil {
+		return err
+	}
+	root, err := r.open()
 	if err != nil {
 		return err
 	}
-	defer os.Remove(file.Name()) //nolint:errcheck // it is there only if something went wrong
-	_, err = file.Write(data)
-	if err := errors.Join(err, file.Close()); err != nil {
+	defer func() { _ = root.Close() }()
+	fresh := "new-" + rand.Text()
+	err = root.WriteFile(fresh, data, 0o600)
+	if err == nil {
+		err = root.Rename(fresh, name)
+	}
+	if err != nil {
+		_ = root.Remove(fresh) // it may not be there
 		return err
 	}
-	r.sweep()
-	return os.Rename(file.Name(), path)
+	r.sweep(root)
+	return nil
 }
 
 // load returns nil for a sandbox that there is no record of.
 func (r records) load(sandboxID string) (*record, error) {
-	path, err := r.path(sandboxID)
+	name, err := recordName(sandboxID)
 	if err != nil {
 		return nil, err
 	}
-	data, err := os.ReadFile(path)
+	root, err := r.open()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err == nil {
-		err = r.checkOwner()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }()
+	data, err := root.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	var known record
 	if err := json.Unmarshal(data, &known); err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
+		return nil, fmt.Errorf("read %s: %w", filepath.Join(r.dir, name), err)
 	}
 	return &known, nil
 }
 
-// checkOwner refuses a directory that another user may write to.
-func (r records) checkOwner() error {
-	info, err := os.Stat(r.dir)
+// forget removes the record of a sandbox that has ended. What it leaves is swept
+// some day.
+func (r records) forget(sandboxID string) {
+	name, err := recordName(sandboxID)
 	if err != nil {
-		return err
+		return
 	}
-	if !ownAlone(info) {
-		return fmt.Errorf("%s belongs to another user, or others may write to it", r.dir)
+	if root, err := r.open(); err == nil {
+		_ = root.Remove(name)
+		_ = root.Close()
 	}
-	return nil
 }
 
 const (
@@ -210,19 +234,19 @@ const (
 )
 
 // sweep removes, now and then, the records of sandboxes that must have ended.
-func (r records) sweep() {
-	mark := filepath.Join(r.dir, "swept")
-	if info, err := os.Stat(mark); err == nil && time.Since(info.ModTime()) < sweepEvery {
+func (r records) sweep(root *os.Root) {
+	const mark = "swept"
+	if info, err := root.Stat(mark); err == nil && time.Since(info.ModTime()) < sweepEvery {
 		return
 	}
-	_ = os.WriteFile(mark, nil, 0o600) // then every program sweeps, which costs time alone
-	entries, err := os.ReadDir(r.dir)
+	_ = root.WriteFile(mark, nil, 0o600) // then every program sweeps, which costs time alone
+	entries, err := fs.ReadDir(root.FS(), ".")
 	if err != nil {
 		return
 	}
 	for _, entry := range entries {
 		if info, err := entry.Info(); err == nil && time.Since(info.ModTime()) > recordLife {
-			_ = os.Remove(filepath.Join(r.dir, entry.Name())) // another program may be faster
+			_ = root.Remove(entry.Name()) // another program may be faster
 		}
 	}
 }

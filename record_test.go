@@ -160,3 +160,30 @@ func TestRecordsOfSandboxes(t *testing.T) {
 	endClosed(t, server, closed.SandboxID())
 	assert.NoFileExists(t, path)
 }
+
+// A record counts where nobody else may write, whatever a name leads to.
+func TestRecordsOfOthersAreNotBelieved(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root makes files of others")
+	}
+	server := seertest.NewServer(t)
+	home := t.TempDir()
+	t.Setenv("SEER_HOME", home)
+	sandbox := startOn(t, server, seer.SandboxConfig{})
+	records := filepath.Join(home, "records", "local")
+	verified := func() bool {
+		found, err := seer.FromID(t.Context(), sandbox.SandboxID(), seer.WithBackend(server.Backend()))
+		require.NoError(t, err)
+		defer func() { assert.NoError(t, found.Close()) }()
+		return found.Verified()
+	}
+	assert.True(t, verified())
+
+	require.NoError(t, os.Chown(records, 65534, 65534))
+	assert.False(t, verified(), "a directory of another user")
+	require.NoError(t, os.Chown(records, 0, 0))
+	require.NoError(t, os.Chmod(records, 0o777)) //nolint:gosec // which is what is tried
+	assert.False(t, verified(), "a directory that others may write to")
+	require.NoError(t, os.Chmod(records, 0o700)) //nolint:gosec // a directory
+	assert.True(t, verified())
+}

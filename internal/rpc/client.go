@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/ajobi-uhc/seer-go/internal/shown"
 )
 
 // Client calls the functions of one service. It may be used from several
@@ -32,6 +34,11 @@ func (c *Client) Describe(ctx context.Context) (*Description, error) {
 	var description Description
 	if err := c.exchange(ctx, http.MethodGet, "", &description); err != nil {
 		return nil, fmt.Errorf("describe service %s: %w", c.name, err)
+	}
+	for i, function := range description.Functions {
+		// It stands in prompts and documents, which are the owner's: one line, and no
+		// order for a terminal.
+		description.Functions[i].Signature = shown.Line(function.Signature)
 	}
 	return &description, nil
 }

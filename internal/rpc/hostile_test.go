@@ -265,3 +265,14 @@ func echoed(t *testing.T, client *rpc.Client, value any) (string, error) {
 	err := client.Call(t.Context(), "echo", map[string]any{"x": value}, &raw)
 	return string(raw), err
 }
+
+// Of two names that Python takes for one, a description may have neither.
+func TestNamesAreThoseOfPython(t *testing.T) {
+	for name, good := range map[string]bool{
+		"add": true, "größe": true, "_x1": true,
+		"_\uff53eer_default": false, "\uff46loat": false, "gro\u0308\u00dfe": false, "a b": false, "class": false, "1a": false,
+	} {
+		_, err := rpc.Library("tools", []rpc.Function{{Name: name}})
+		assert.Equal(t, good, err == nil, "%q: %v", name, err)
+	}
+}

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // What is written into a library is built from names, types and values that
@@ -20,7 +22,12 @@ import (
 var keywords = strings.Fields(`False None True and as assert async await break class continue def del elif else
 	except finally for from global if import in is lambda nonlocal not or pass raise return try while with yield`)
 
+// isIdentifier also wants names in the form to which Python brings them: of two
+// that look different one could be the other's there.
 func isIdentifier(name string) bool {
+	if !norm.NFKC.IsNormalString(name) {
+		return false
+	}
 	for i, r := range name {
 		starts := r == '_' || unicode.In(r, unicode.L, unicode.Nl)
 		if !starts && (i == 0 || !unicode.In(r, unicode.Nd, unicode.Mn, unicode.Mc)) {
