@@ -10,6 +10,15 @@ bytes are missing between them. Standard output and error are caught, those of
 subprocesses and C libraries too. Nothing comes from standard input.
 """
 
+import os
+import sys
+
+# What lies where an agent works, or where PYTHONPATH leads, is no code of ours:
+# modules of the same names wait until ours are there.
+everywhere = sys.path[:]
+named = [os.path.abspath(place) for place in os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+sys.path[:] = [place for place in everywhere if place and os.path.abspath(place) not in named]
+
 import ast
 import codecs
 import collections
@@ -19,16 +28,16 @@ import io
 import json
 import linecache
 import math
-import os
 import queue
 import random
 import secrets
 import signal
-import sys
 import threading
 import tokenize
 import traceback
 import types
+
+sys.path[:] = everywhere
 
 IDLE_LIMIT = 1 << 20  # bytes that background threads may show between two pieces of code
 PIECE = 128 << 10  # characters of one event
