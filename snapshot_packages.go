@@ -4,6 +4,8 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"regexp"
+	"slices"
 	"time"
 
 	"github.com/ajobi-uhc/seer-go/internal/modalclient"
@@ -39,5 +41,19 @@ func (s *Sandbox) installed(ctx context.Context, remote *modalclient.Sandbox) in
 		s.opts.logger.DebugContext(ctx, "the snapshot does not say what is installed", "sandbox", remote.ID(), "error", err)
 		return installed{}
 	}
+	found.Python = matching(found.Python, pythonPackage)
+	found.System = matching(found.System, systemPackage)
 	return found
+}
+
+// What a sandbox calls its packages is shown to people and asked of installers:
+// what cannot be a name and a version, as Python's and Debian's rules have
+// them, is dropped.
+var (
+	pythonPackage = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9.!+_-]*$`)
+	systemPackage = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+=[A-Za-z0-9][A-Za-z0-9.+:~-]*$`)
+)
+
+func matching(packages []string, rule *regexp.Regexp) []string {
+	return slices.DeleteFunc(packages, func(p string) bool { return !rule.MatchString(p) })
 }
