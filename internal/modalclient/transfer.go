@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/ajobi-uhc/seer-go/internal/shown"
 )
 
 const (
@@ -168,7 +170,7 @@ func (o outcome) pathError(op, name string) error {
 	if !o.failed() {
 		return nil
 	}
-	complaint := o.complaint()
+	complaint := shown.Line(o.complaint())
 	why := ""
 	if member := tarMember.FindStringSubmatch(complaint); member != nil {
 		name = path.Join(name, member[1])
