@@ -124,7 +124,7 @@ class Hub:
             if response.status_code != 206:
                 raise NoRanges()
             left = end - start
-            for chunk in response.iter_bytes(CHUNK):
+            for chunk in response.iter_bytes():  # as they come: what has come counts when the connection breaks off
                 yield chunk[:left]
                 left -= len(chunk)
                 if left <= 0:
