@@ -417,6 +417,19 @@ func ExampleWithNewTokens() {
 	// Output: true
 }
 
+// A GPU in demand may take its time: events tell that Start waits for it.
+func ExampleWithQueueTimeout() {
+	ctx := context.Background()
+	sandbox, err := seer.NewSandbox(seer.SandboxConfig{}, seer.WithQueueTimeout(time.Hour)).Start(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer sandbox.Terminate(ctx)
+	fmt.Println("running")
+	// Output: running
+}
+
 func ExampleWithOutputLimit() {
 	ctx := context.Background()
 	sandbox, err := seer.NewSandbox(seer.SandboxConfig{}, seer.WithOutputLimit(1<<20)).Start(ctx)

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"path"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	pb "github.com/modal-labs/libmodal/modal-go/proto/modal_proto"
@@ -110,6 +111,8 @@ type task struct {
 	conn  *grpc.ClientConn // the router's, or as long as none is known the control plane's
 	stub  pb.TaskCommandRouterClient
 	token string
+
+	refusal atomic.Pointer[error] // what the last question for access came to
 }
 
 func newTask(client *Client, id string) *task {
@@ -131,13 +134,14 @@ func (t *task) access(ctx context.Context, stale string) (pb.TaskCommandRouterCl
 	case <-t.lock:
 		defer func() { t.lock <- struct{}{} }()
 	case <-ctx.Done():
-		return nil, "", context.Cause(ctx)
+		return nil, "", t.waited(ctx)
 	}
 	if t.stub != nil && t.token != stale {
 		return t.stub, t.token, nil
 	}
 	response, err := t.client.api.TaskGetCommandRouterAccess(ctx, pb.TaskGetCommandRouterAccessRequest_builder{TaskId: t.id}.Build())
 	if err != nil {
+		t.refusal.Store(&err)
 		return nil, "", err
 	}
 	target, err := url.Parse(response.GetUrl())
@@ -158,6 +162,23 @@ func (t *task) access(ctx context.Context, stale string) (pb.TaskCommandRouterCl
 	}
 	t.conn, t.stub, t.token = conn, pb.NewTaskCommandRouterClient(conn), response.GetJwt()
 	return t.stub, t.token, nil
+}
+
+// waited is the end of the caller's patience with who asks for access, with
+// the server's words where there are some: a moment later that one has given
+// up, too, if both had the same patience.
+func (t *task) waited(ctx context.Context) error {
+	const moment = 100 * time.Millisecond
+	select {
+	case <-t.lock:
+		t.lock <- struct{}{}
+	case <-time.After(moment):
+	}
+	err := context.Cause(ctx)
+	if refusal := t.refusal.Load(); refusal != nil {
+		return withWords(err, *refusal)
+	}
+	return err
 }
 
 func isLoopback(hostPort string) bool {

@@ -19,6 +19,15 @@ const Limit = 256 << 20
 // Read reads a file whole, as long as ctx lasts: a regular one of at most
 // [Limit] bytes, and through links only to what lies in its own directory.
 func Read(ctx context.Context, path string) ([]byte, error) {
+	data, err := read(ctx, path)
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) { // which names a part of it
+		return nil, &fs.PathError{Op: pathError.Op, Path: path, Err: pathError.Err}
+	}
+	return data, err
+}
+
+func read(ctx context.Context, path string) ([]byte, error) {
 	root, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
 		return nil, err
