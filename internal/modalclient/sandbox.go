@@ -296,7 +296,7 @@ func (s *Sandbox) Tunnels(ctx context.Context) (map[int]string, error) {
 		}
 		response, err := s.client.api.SandboxGetTunnels(ctx, pb.SandboxGetTunnelsRequest_builder{
 			SandboxId: s.id,
-			Timeout:   float32(longPoll.Seconds()),
+			Timeout:   float32(min(longPoll, s.client.patience.Poll).Seconds()),
 		}.Build())
 		if err != nil {
 			return nil, failure(ctx, "get tunnels of sandbox "+s.id, err)
